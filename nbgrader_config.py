@@ -1,0 +1,13 @@
+"""nbgrader's settings: solutions/ is what instructors keep, exercises/ is what students open."""
+
+from traitlets.config import get_config
+
+c = get_config()
+
+c.CourseDirectory.course_id = "mircourse"
+c.CourseDirectory.source_directory = "solutions"
+c.CourseDirectory.release_directory = "exercises"
+
+# numba compiles librosa's constant-Q transform for up to half a minute on its first call, and nbgrader gives a
+# cell 30 s by default: a slow machine must not cost marks.
+c.Execute.timeout = 300

@@ -56,7 +56,7 @@ def save_checkpoint(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InputError(f"A checkpoint's name ends in .safetensors, not as in {path.name}; rename it.")
-    weights = model.state_dict() if isinstance(model, torch.nn.Module) else model
+    weights: Mapping[str, torch.Tensor] = model.state_dict() if isinstance(model, torch.nn.Module) else model
     stored = {name: _stored(tensor, getattr(torch, dtype)) for name, tensor in weights.items()}
     essentials = {
         "format": FORMAT,
@@ -105,7 +105,10 @@ def add_scores(path: str | Path, data: str, scores: Mapping[str, float]) -> dict
         The card as written.
     """
     card = load_card(path)
-    card["scores"] = {**card.get("scores", {}), data: {name: round(float(value), 5) for name, value in scores.items()}}
+    card["scores"] = {
+        **card.get("scores", {}),
+        data: {name: round(float(value), 5) for name, value in scores.items()},
+    }
     write_card(path, card)
     return card
 
@@ -126,9 +129,13 @@ def load_card(path: str | Path) -> dict[str, Any]:
             f"The checkpoint {Path(path).name} has no card {card_path.name} beside it; copy both files together."
         ) from error
     except (OSError, ValueError) as error:
-        raise InputError(f"The card {card_path} cannot be read as JSON; copy the checkpoint and its card again.") from error
+        raise InputError(
+            f"The card {card_path} cannot be read as JSON; copy the checkpoint and its card again."
+        ) from error
     if not isinstance(card, dict) or "system" not in card or "size" not in card:
-        raise InputError(f"{card_path} is not the card of a checkpoint; copy the checkpoint and its card again.")
+        raise InputError(
+            f"{card_path} is not the card of a checkpoint; copy the checkpoint and its card again."
+        )
     return card
 
 
@@ -158,7 +165,9 @@ def load_checkpoint(
 
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"There is no checkpoint file {path}; give the name of a shipped one or the path of your own.")
+        raise InputError(
+            f"There is no checkpoint file {path}; give the name of a shipped one or the path of your own."
+        )
     try:
         with safe_open(path, framework="pt") as file:
             essentials = file.metadata() or {}
@@ -168,7 +177,9 @@ def load_checkpoint(
             f"{path} is damaged or not a safetensors file ({error}); copy it again or train it again."
         ) from error
     if essentials.get("format") != FORMAT:
-        raise InputError(f"{path} was not written by this course; give a checkpoint made with `mircourse train`.")
+        raise InputError(
+            f"{path} was not written by this course; give a checkpoint made with `mircourse train`."
+        )
     if essentials.get("format_version") != str(FORMAT_VERSION):
         raise InputError(
             f"{path} has checkpoint format {essentials.get('format_version')}, this version reads format"
@@ -180,7 +191,7 @@ def load_checkpoint(
     ):
         if expected is not None and found != expected:
             raise InputError(
-                f"{path} is a checkpoint of {name} '{found}', expected '{expected}'; choose one of {name} '{expected}'."
+                f"{path} is a checkpoint of {name} '{found}', not '{expected}'; choose one of {name} '{expected}'."
             )
     card = load_card(path)
     if (card["system"], card["size"]) != (essentials.get("system"), essentials.get("size")):
@@ -190,7 +201,9 @@ def load_checkpoint(
         )
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
-        raise InputError(f"{path} holds weights that are not numbers; use another checkpoint or train it again.")
+        raise InputError(
+            f"{path} holds weights that are not numbers; use another checkpoint or train it again."
+        )
     return state, card
 
 
@@ -244,6 +257,6 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
         return path
     names = ", ".join(shipped) or "none yet"
     raise InputError(
-        f"There is no checkpoint {name_or_path}: neither a file, nor a finished run's folder, nor a shipped one ({names});"
-        " give one of these."
+        f"There is no checkpoint {name_or_path}: neither a file, nor a finished run's folder, nor a shipped one"
+        f" ({names}); give one of these."
     )

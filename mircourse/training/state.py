@@ -87,9 +87,18 @@ def load_state(
     try:
         content = torch.load(path, map_location=device, weights_only=True)
         version, found, run = content["version"], content["identity"], RunState(**content["run"])
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        KeyError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:
         raise InputError(
-            f"The training state {path} is damaged or not of this course; delete it to start anew, or choose another folder."
+            f"The training state {path} is damaged or not of this course;"
+            " delete it to start anew, or choose another folder."
         ) from error
     if version != STATE_VERSION:
         raise InputError(f"The training state {path} is of another version; delete it to start anew.")

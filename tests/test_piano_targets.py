@@ -88,7 +88,9 @@ def test_pedal_edges():
     assert extend_with_pedal(one, [[1.5, 127], [2.0, 0]])[0, 1] == 1.0  # pressed too late
     assert extend_with_pedal(one, [[0.5, 63]])[0, 1] == 1.0  # not far enough down
     assert extend_with_pedal(one, [[0.5, 64], [3.0, 90]])[0, 1] == 3.0  # never lifts
-    assert extend_with_pedal(one, [[0.5, 70], [1.2, 90], [1.4, 0]])[0, 1] == 1.4  # half-way value is still down
+    assert (
+        extend_with_pedal(one, [[0.5, 70], [1.2, 90], [1.4, 0]])[0, 1] == 1.4
+    )  # half-way value is still down
     assert extend_with_pedal([], [[0.5, 64]]).shape == (0, 4)
     assert extend_with_pedal(one, []).tolist() == [note(0.0, 1.0)]
 
@@ -103,12 +105,16 @@ def test_pedal_does_not_change_its_input():
 def test_twenty_seconds_cost_about_a_millisecond():
     rng = np.random.default_rng(0)
     onsets = np.sort(rng.uniform(0, 19, 250))
-    notes = np.column_stack([onsets, onsets + rng.uniform(0.05, 2, 250), rng.integers(21, 109, 250), np.full(250, 64)])
+    notes = np.column_stack(
+        [onsets, onsets + rng.uniform(0.05, 2, 250), rng.integers(21, 109, 250), np.full(250, 64)]
+    )
     best = np.inf
     for _ in range(20):
         start = time.perf_counter()
         drawn = rolls(notes, 625)
         frame_weights(drawn["onset"], drawn["frame"])
         best = min(best, time.perf_counter() - start)
-    assert best < 5e-3, f"{best * 1e3:.2f} ms"  # about 1 ms on an idle core; the bound leaves room for a busy one
+    assert best < 5e-3, (
+        f"{best * 1e3:.2f} ms"
+    )  # about 1 ms on an idle core; the bound leaves room for a busy one
     print(f"{best * 1e3:.2f} ms")

@@ -154,6 +154,18 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(tmp_path):
     assert [v["step"] for v in resumed.validations] == [v["step"] for v in whole.validations]
 
 
+def test_a_run_cut_off_in_a_validation_validates_again_at_the_same_step(tmp_path):
+    def cut_off(model):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(toy(), loss_function, batches, plan(), validate=cut_off, folder=tmp_path, about=ABOUT)
+    resumed = train(toy(), loss_function, batches, plan(), validate=validate, folder=tmp_path, about=ABOUT)
+    whole = train(toy(), loss_function, batches, plan(), validate=validate)
+    assert [v["step"] for v in resumed.validations] == [10, 20, 30, 40]
+    np.testing.assert_allclose(resumed.losses, whole.losses, atol=1e-6)
+
+
 def test_a_finished_run_is_only_loaded(tmp_path):
     first = train(toy(), loss_function, batches, plan(), validate=validate, folder=tmp_path, about=ABOUT)
     again = train(toy(), loss_function, batches, plan(), validate=validate, folder=tmp_path, about=ABOUT)

@@ -6,7 +6,6 @@ weights is validated and kept. A run with a folder survives a kill: start it aga
 """
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,9 +76,17 @@ def train(
     if not state.step:
         run.save()  # a folder that cannot be written should say so now, not in a minute
     stream = prefetched(batches(state.step), plan.prefetch)
-    progress = run.progress()
     try:
-        while progress < 1 and not run.out_of_patience():
+        while True:
+            progress = run.progress()
+            if validate and run.validation_is_due(progress):
+                run.validation(validate)
+                progress = run.progress()
+            elif run.save_is_due():
+                run.save()
+            if progress >= 1 or run.out_of_patience():
+                break
+
             seed_step(plan.seed, state.step, accelerator.process_index)
             batch = _share_of(_next(stream, state.step), accelerator)
             for group in run.optimiser.param_groups:
@@ -96,13 +103,7 @@ def train(
             state.step += 1
             run.average.update(accelerator.unwrap_model(run.model), state.step)
             run.note(loss)
-            before, progress = progress, run.progress()
-            if validate and _crosses(before, progress, plan.validations):
-                run.validation(validate)
-            if run.save_is_due():
-                run.save()
-            progress = run.progress()
-        if state.step and run.validated_step != state.step:
+        if run.validated_step != state.step:
             run.validation(validate)
         return run.finish()
     finally:
@@ -145,8 +146,3 @@ def _share_of(batch: Batch, accelerator: Accelerator) -> dict[str, torch.Tensor]
         name: torch.as_tensor(values)[rank::processes].to(accelerator.device, non_blocking=True)
         for name, values in batch.items()
     }
-
-
-def _crosses(before: float, after: float, parts: int) -> bool:
-    """Tell whether one of `parts` equal parts of the budget ended between two readings."""
-    return math.floor(after * parts + 1e-9) > math.floor(before * parts + 1e-9)

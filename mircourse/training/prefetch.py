@@ -47,7 +47,8 @@ def prefetched(items: Iterator[Item], depth: int = 2) -> Generator[Item, None, N
         except BaseException as error:  # handed on to the consumer, who raises it
             offer(("error", error))
 
-    threading.Thread(target=produce, name="prefetch", daemon=True).start()
+    thread = threading.Thread(target=produce, name="prefetch", daemon=True)
+    thread.start()
     try:
         while True:
             kind, content = ready.get()
@@ -58,3 +59,5 @@ def prefetched(items: Iterator[Item], depth: int = 2) -> Generator[Item, None, N
             yield content
     finally:
         closed.set()
+        # Left running, it could still be inside torch when the interpreter ends.
+        thread.join(timeout=10)

@@ -160,6 +160,13 @@ def test_missing_files_and_wrong_names_are_refused(tmp_path):
         save_checkpoint(tmp_path / "model.pt", small_model(), small_card())
 
 
+def test_a_kill_between_card_and_weights_leaves_no_weights_without_a_card(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(checkpoints, "write_atomically", lambda path, data: written.append(path.suffix))
+    save_checkpoint(tmp_path / "a.safetensors", small_model(), small_card())
+    assert written == [".json", ".safetensors"]
+
+
 def test_a_save_that_fails_leaves_the_old_checkpoint(saved, monkeypatch):
     before = saved.read_bytes()
 

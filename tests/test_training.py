@@ -190,6 +190,12 @@ def test_it_stops_early_and_keeps_the_best(tmp_path):
     assert result.card["scores"]["band, validation"]["score"] == 0.5
 
 
+def test_a_score_that_is_no_number_is_never_the_best():
+    scores = iter([float("nan"), 0.2, float("nan"), 0.1])
+    result = train(toy(), loss_function, batches, plan(), validate=lambda model: {"score": next(scores)})
+    assert result.card["best_step"] == 20
+
+
 def test_a_budget_in_minutes_ends_on_time_with_a_validation():
     began = time.monotonic()
     result = train(
@@ -292,7 +298,16 @@ def test_an_error_in_the_stream_of_batches_reaches_the_caller():
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(tmp_path):
     script = str(Path(__file__).resolve())
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--main_process_port",
+        "0",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ECHO_DROPOUT": "0"}
     subprocess.run([*launch, script, str(tmp_path / "two"), "0"], env=environment, check=True, timeout=240)
     subprocess.run(

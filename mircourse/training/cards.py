@@ -42,8 +42,18 @@ class CardFields:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def machine() -> dict[str, Any]:
-    """Describe the computer: processor, cores, accelerator and versions; no names of hosts, users or folders."""
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """Describe the computer: processor, cores, accelerator and versions; no names of hosts, users or folders.
+
+    Parameters
+    ----------
+    device : str
+        What computed: ``"cpu"``, ``"cuda"``, ``"mps"``; an idle accelerator is not named.
+
+    Returns
+    -------
+    dict
+    """
     import torch
 
     description: dict[str, Any] = {
@@ -53,8 +63,10 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
-    if torch.cuda.is_available():
+    if device == "cuda":
         description["accelerator"] = torch.cuda.get_device_name()
+    elif device != "cpu":
+        description["accelerator"] = device
     return description
 
 
@@ -76,6 +88,7 @@ def make_card(
     steps: int,
     minutes: float,
     scores: Mapping[str, Mapping[str, float]] | None = None,
+    device: str = "cpu",
     **more: Any,
 ) -> dict[str, Any]:
     """Put a card together.
@@ -90,6 +103,8 @@ def make_card(
         Minutes of training by the clock, validations included.
     scores : mapping of mapping, optional
         {data set: {metric: value}}.
+    device : str
+        What computed.
     **more
         Further plain JSON values.
 
@@ -106,7 +121,7 @@ def make_card(
         "seed": int(seed),
         "steps": int(steps),
         "minutes": round(float(minutes), 2),
-        "machine": machine(),
+        "machine": machine(device),
         "date": datetime.date.today().isoformat(),
         "scores": {
             data: {metric: round(float(value), 5) for metric, value in values.items()}

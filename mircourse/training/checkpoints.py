@@ -64,8 +64,9 @@ def save_checkpoint(
         "system": str(card["system"]),
         "size": str(card["size"]),
     }
-    write_atomically(path, save(stored, metadata=essentials))
+    # The card first: a kill in between must not leave weights that nothing describes.
     write_card(path, card)
+    write_atomically(path, save(stored, metadata=essentials))
     return path
 
 

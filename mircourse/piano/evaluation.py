@@ -235,8 +235,8 @@ def _frame_scores(reference, estimate, frame_rate):
 
 def _sounding(notes, n_frames, frame_rate):
     """Say which keys sound at the frame centres ``(f + 0.5) / frame_rate``: shape (n_frames, 88), bool."""
-    first = np.ceil(notes[:, 0] * frame_rate - 0.5).astype(np.int64)
-    end = np.ceil(notes[:, 1] * frame_rate - 0.5).astype(np.int64)
+    # Decoded notes begin and end exactly at frame centres; a rounding error must not decide on which side.
+    first, end = np.ceil(notes[:, :2].T * frame_rate - 0.5 - 1e-6).astype(np.int64)
     keys = np.rint(notes[:, 2]).astype(np.int64) - LOWEST_PITCH
     steps = np.zeros((N_KEYS, n_frames + 1), dtype=np.int32)
     np.add.at(steps, (keys, np.clip(first, 0, n_frames)), 1)

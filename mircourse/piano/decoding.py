@@ -79,10 +79,11 @@ class NoteDecoder:
         self._first_row = -self._before  # the row of the recording that stands first in the buffers
         silence = np.zeros((self._before, N_KEYS), dtype=np.float32)
         self._onset, self._frame, self._velocity = silence, silence, silence
+        self._shift = None
         self._open_time = np.full(N_KEYS, np.nan)
         self._open_velocity = np.zeros(N_KEYS)
 
-    def push(self, onset, frame, velocity=None):
+    def push(self, onset, frame, velocity=None, shift=None):
         """Take the next rows and return the notes that have ended.
 
         Parameters
@@ -91,6 +92,8 @@ class NoteDecoder:
             Probabilities in [0, 1].
         velocity : array-like, shape (rows, 88), optional
             Velocity / 127, meaningful near onsets. Given in every call or in none.
+        shift : array-like, shape (rows, 88), optional
+            Rows from a row's beginning to the onset, from a model that regresses it. Given in every call or in none.
 
         Returns
         -------
@@ -112,6 +115,9 @@ class NoteDecoder:
         self._onset = np.concatenate([self._onset, onset])
         self._frame = np.concatenate([self._frame, frame])
         self._velocity = np.concatenate([self._velocity, velocity])
+        if shift is not None:
+            held = np.zeros_like(self._onset[: -len(onset)]) if self._shift is None else self._shift
+            self._shift = np.concatenate([held, _as_roll(shift, "shift")])
         return self._advance(len(self._onset) - self._after)
 
     def finish(self):
@@ -122,7 +128,7 @@ class NoteDecoder:
         np.ndarray, shape (N, 4), float64
         """
         silence = np.zeros((self._after + 1, N_KEYS), dtype=np.float32)
-        notes = self.push(silence, silence, silence)
+        notes = self.push(silence, silence, silence, None if self._shift is None else silence)
         self._start_afresh()
         return notes
 
@@ -144,6 +150,8 @@ class NoteDecoder:
         self._first_row += done
         self._onset, self._frame = self._onset[done:], self._frame[done:]
         self._velocity = self._velocity[done:]
+        if self._shift is not None:
+            self._shift = self._shift[done:]
         return notes
 
     def _read_onsets(self, rows, keys):
@@ -156,9 +164,12 @@ class NoteDecoder:
             centroid = (mass @ window) / mass.sum(axis=1)
             # Half the belief lies after the row before the edge: the onset is not further off than that.
             shift = np.clip(centroid - self._onset_rows / 2, -0.5, 1.0)
-        times = (self._first_row + rows + shift + 0.5) / self.frame_rate
-
         heard = mass * (self._onset[cells] > self.onset_threshold)
+        if self._shift is not None:
+            # Every row that hears the onset says where it is; they are believed in proportion to their certainty.
+            said = window + self._shift[cells]
+            shift = np.clip((heard * said).sum(axis=1) / heard.sum(axis=1), -1.0, 2.0) - 0.5
+        times = (self._first_row + rows + shift + 0.5) / self.frame_rate
         velocities = (heard * self._velocity[cells]).sum(axis=1) / heard.sum(axis=1)
         return np.maximum(times, 0.0), np.clip(np.rint(velocities * 127), 1, 127)
 
@@ -238,6 +249,7 @@ def decode(
     onset,
     frame,
     velocity=None,
+    shift=None,
     *,
     frame_rate=FRAME_RATE,
     onset_threshold=0.5,
@@ -253,6 +265,8 @@ def decode(
         Probabilities in [0, 1].
     velocity : array-like, shape (n_frames, 88), optional
         Velocity / 127; without it every note has velocity 64.
+    shift : array-like, shape (n_frames, 88), optional
+        Rows from a row's beginning to the onset, from a model that regresses it.
     frame_rate, onset_threshold, frame_threshold, onset_seconds, refine
         As for `NoteDecoder`.
 
@@ -276,7 +290,8 @@ def decode(
     notes = []
     for first in range(0, len(onset), BLOCK_ROWS):
         rows = slice(first, first + BLOCK_ROWS)
-        notes.append(decoder.push(onset[rows], frame[rows], None if velocity is None else velocity[rows]))
+        more = [None if roll is None else roll[rows] for roll in (velocity, shift)]
+        notes.append(decoder.push(onset[rows], frame[rows], *more))
     notes.append(decoder.finish())
     notes = np.concatenate(notes)
     return notes[np.lexsort((notes[:, 2], notes[:, 0]))]

@@ -101,7 +101,9 @@ def rolls(notes, n_frames, *, frame_rate=FRAME_RATE, onset_seconds=ONSET_SECONDS
         ``onset``: 1 in the rows that touch ``[onset, min(offset, onset + onset_seconds))``;
         ``frame``: 1 in the rows that touch ``[onset, offset)``;
         ``offset``: 1 in the rows that touch ``[offset, offset + onset_seconds)``;
-        ``velocity``: velocity / 127 where ``onset`` is 1, else 0.
+        ``velocity``: velocity / 127 where ``onset`` is 1, else 0;
+        ``shift``: frames from the row's beginning to the onset where ``onset`` is 1, else 0 (0 to 1 in a note's
+        first row, -1 to 0 in its second).
     """
     notes = np.asarray(notes, dtype=np.float64).reshape(-1, 4)
     start_s, end_s = notes[:, 0], notes[:, 1]
@@ -120,6 +122,7 @@ def rolls(notes, n_frames, *, frame_rate=FRAME_RATE, onset_seconds=ONSET_SECONDS
         "frame": _spans(start, end, keys, n_frames),
         "offset": _spans(offset_start, offset_end, keys, n_frames),
         "velocity": _onset_values(start, onset_end, keys, notes[:, 3] / 127.0, n_frames),
+        "shift": _onset_values(start, onset_end, keys, start_s * frame_rate - start, n_frames, slope=-1.0),
     }
 
 
@@ -138,15 +141,18 @@ def _spans(start, end, keys, n_frames):
     return np.ascontiguousarray(sounding.T, dtype=np.float32)
 
 
-def _onset_values(start, end, keys, values, n_frames):
-    """Return a roll (n_frames, 88) with each note's value in rows start..end-1, later notes over earlier ones."""
+def _onset_values(start, end, keys, values, n_frames, slope=0.0):
+    """Return a roll (n_frames, 88) with each note's value in rows start..end-1, later notes over earlier ones.
+
+    The value changes by `slope` a row.
+    """
     roll = np.zeros((n_frames, N_KEYS), dtype=np.float32)
     longest = int(np.max(end - start, initial=0))
     # Last rows first, so that the first row of a note is never lost to the tail of the note before it.
     for step in reversed(range(longest)):
         rows = start + step
         inside = (rows < end) & (rows >= 0) & (rows < n_frames)
-        roll[rows[inside], keys[inside]] = values[inside]
+        roll[rows[inside], keys[inside]] = values[inside] + slope * step
     return roll
 
 

@@ -1,0 +1,51 @@
+"""Front end and network as one thing, from samples to logits, in the sizes that the course trains."""
+
+import torch
+from torch import nn
+
+from mircourse.audio.features import KeySpectrogram, LogMel
+from mircourse.errors import InputError
+from mircourse.piano.harmonic import HarmonicOnsetsAndFrames
+from mircourse.piano.model import FrameCRNN, OnsetsAndFrames
+
+SAMPLE_RATE = 16000
+HOP_LENGTH = 512
+SIZES = ("harmonic", "mini", "paper", "frames-mini")
+
+
+class Transcriber(nn.Module):
+    """A front end without weights and a network.
+
+    Parameters
+    ----------
+    size : {"harmonic", "mini", "paper", "frames-mini"}
+        `mini` and `paper` are Onsets and Frames on log-mel bands, `frames-mini` the frame-only network beside
+        `mini`; `harmonic` shares its weights along the keyboard and is what the course ships.
+
+    Attributes
+    ----------
+    sample_rate, frame_rate : float
+        Samples and frames a second.
+    """
+
+    sample_rate = SAMPLE_RATE
+    frame_rate = SAMPLE_RATE / HOP_LENGTH
+
+    def __init__(self, size: str):
+        super().__init__()
+        if size not in SIZES:
+            raise InputError(f"There is no piano model of size '{size}'; choose one of {', '.join(SIZES)}.")
+        self.size = size
+        if size == "harmonic":
+            self.features: nn.Module = KeySpectrogram(SAMPLE_RATE, HOP_LENGTH)
+            self.network: nn.Module = HarmonicOnsetsAndFrames()
+        else:
+            self.features = LogMel(SAMPLE_RATE, hop_length=HOP_LENGTH)
+            self.network = FrameCRNN("mini") if size == "frames-mini" else OnsetsAndFrames(size)
+
+    def forward(self, audio: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(batch, samples) -> logits, each (batch, samples // hop_length + 1, 88)."""
+        # Small magnitudes and their logarithm need float32, whatever the network computes in.
+        with torch.no_grad(), torch.autocast(audio.device.type, enabled=False):
+            features = self.features(audio.float())
+        return {head: logits.float() for head, logits in self.network(features).items()}

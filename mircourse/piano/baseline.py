@@ -80,7 +80,7 @@ def spectrogram(audio):
     # In blocks, because the overlapping frames together are six times as large as the audio.
     for first in range(0, len(frames), BLOCK_FRAMES):
         block = slice(first, first + BLOCK_FRAMES)
-        magnitude = np.abs(scipy.fft.rfft(frames[block] * window, axis=1)) * (2 / window.sum())
+        magnitude = np.abs(np.asarray(scipy.fft.rfft(frames[block] * window, axis=1))) * (2 / window.sum())
         bands[:, block] = (magnitude @ basis).T
     return bands
 
@@ -106,15 +106,19 @@ def learn_templates(sounds, pitches):
         raise ValueError("templates need at least one sound, all of MIDI pitches 21..108")
     frame_rate = SAMPLE_RATE / HOP_LENGTH
     lead = 8  # silent frames before the hammer, so that the attack is seen as in a piece
-    total = {key: 0.0 for key in keys}
+    total: dict[int, np.ndarray | float] = dict.fromkeys(keys.tolist(), 0.0)
     for sound, pitch in zip(sounds, pitches, strict=True):
+        if len(sound) < STAGES[-1][1] * SAMPLE_RATE:
+            raise ValueError(
+                f"the sound of pitch {pitch} is shorter than the second that templates are made of"
+            )
         bands = spectrogram(np.concatenate([np.zeros(lead * HOP_LENGTH), sound]))
         stages = []
         for start, end in STAGES:
             stage = bands[:, lead + round(start * frame_rate) : lead + round(end * frame_rate)].mean(axis=1)
             stages.append(stage / (stage.sum() + 1e-12))
         total[int(pitch)] = total[int(pitch)] + np.stack(stages, axis=1)
-    spectra = np.concatenate([total[key] for key in keys], axis=1)
+    spectra = np.concatenate([total[key] for key in keys.tolist()], axis=1)
     spectra = spectra / (spectra.sum(axis=0) + 1e-12)
     return Templates(spectra.astype(np.float32), np.repeat(keys, len(STAGES)))
 

@@ -9,6 +9,8 @@ from mircourse.commands.output import prepare_folder
 from mircourse.commands.systems import SYSTEMS, System, add_model_arguments
 from mircourse.errors import InputError
 
+_BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s [{elapsed}, left {remaining}]"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``mircourse run``."""
@@ -49,20 +51,17 @@ def execute(arguments: argparse.Namespace) -> int:
     prepare_folder(arguments.output)
     model = system.load(arguments.checkpoint, arguments.device)
     started, heard = time.perf_counter(), 0.0
-    bar = tqdm(
-        total=round(sum(lengths.values()), 1),
-        unit="s",
-        unit_scale=True,
-        desc=system.name,
-        disable=None,
-        leave=False,
-    )
+    bar = tqdm(total=sum(lengths.values()), bar_format=_BAR, desc=system.name, disable=None, leave=False)
+
+    def advance(seconds_done: float) -> None:
+        bar.update(min(seconds_done, bar.total - bar.n))  # the last frame reaches beyond the recording
+
     with bar:
         for number, (path, seconds) in enumerate(lengths.items(), start=1):
             bar.set_description(f"{number}/{len(lengths)} {path.name}")
             began = time.perf_counter()
             try:
-                result = system.transcribe(path, model, bar.update)
+                result = system.transcribe(path, model, advance)
             except InputError as error:
                 refused.append(path)
                 tqdm.write(f"mircourse: {error}", file=sys.stderr)

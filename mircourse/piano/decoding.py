@@ -116,7 +116,8 @@ class NoteDecoder:
         self._frame = np.concatenate([self._frame, frame])
         self._velocity = np.concatenate([self._velocity, velocity])
         if shift is not None:
-            held = np.zeros_like(self._onset[: -len(onset)]) if self._shift is None else self._shift
+            before = np.zeros((len(self._onset) - len(onset), N_KEYS), dtype=np.float32)
+            held = before if self._shift is None else self._shift
             self._shift = np.concatenate([held, _as_roll(shift, "shift")])
         return self._advance(len(self._onset) - self._after)
 
@@ -203,11 +204,9 @@ class NoteDecoder:
         next_stop_place[stopped] = stop_places[found[stopped]]
         next_stop_time[stopped] = stop_times[stop_order][found[stopped]]
 
-        # The half frame keeps a note of one row from ending where it begins, and never reaches the next strike.
-        stops_first = next_stop_place < next_start_place
-        ends = np.where(
-            stops_first, np.maximum(next_stop_time, times + 0.5 / self.frame_rate), next_start_time
-        )
+        ends = np.where(next_stop_place < next_start_place, next_stop_time, next_start_time)
+        # A note of one row would end where it begins, and regressed onsets may even fall behind one another.
+        ends = np.maximum(ends, times + 0.5 / self.frame_rate)
         ended = np.isfinite(ends)
         self._open_time[:] = np.nan
         self._open_time[keys[~ended]] = times[~ended]

@@ -152,6 +152,24 @@ def pieces(
     return [found[source.name] for source in wanted if source.name in found]
 
 
+def read(name: str) -> Piece:
+    """Read one score of the default list by its name: from the cache where it is in it, else with music21.
+
+    Raises
+    ------
+    InputError
+        If the list has no such score, or music21 cannot read it.
+    """
+    source = next((source for source in _sources() if source.name == name), None)
+    if source is None:
+        raise InputError(f"There is no score {name!r}; `names()` lists them.")
+    batch = next(batch for batch in _batches() if source in batch)
+    if _is_whole(_file(batch)):
+        for piece in _load(_file(batch), {name}):
+            return piece
+    return read_source(source)
+
+
 def build(
     batches: "list[tuple[Source, ...]] | None" = None, *, workers: int | None = None, progress: bool = True
 ) -> None:

@@ -22,8 +22,10 @@ SPLITS = ("train", "validation", "test", "unheard")
 HELD_OUT_FAMILY = "timgm6mb"
 GROUP = 3
 PIECE_SECONDS = 120.0
+# Shares of recorded instruments (where any are found) and of works from the corpus.
+RECORDED_SHARE, CORPUS_SHARE = 0.55, 0.3
 # A number that changes when the band sounds different, so that old renderings are not mistaken for new ones.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -84,30 +86,65 @@ def _rng(*key: object) -> np.random.Generator:
     return np.random.default_rng([hash_of(str(part)) for part in key])
 
 
-def _draw_instrument(rng: np.random.Generator, split: str):
+def _draw_instrument(rng: np.random.Generator):
     """Pick a piano: computed, sampled or from a SoundFont, never from the held-out family."""
     from mircourse.band import procedural, samples, soundfonts
 
-    if split == "unheard":
-        font = next(f for f in soundfonts.find_soundfonts() if f.family == HELD_OUT_FAMILY)
-        return samples.bank_of_soundfont(font.path, int(rng.choice([0, 1])))
     recorded: list[Callable] = []
     for folder in samples.sample_folders():
         recorded += [lambda folder=folder: samples.bank_of_folder(folder)] * 3
     for font in soundfonts.find_soundfonts():
         if font.family != HELD_OUT_FAMILY:
-            recorded += [lambda font=font: samples.bank_of_soundfont(font.path, 0)] * 2
-            recorded += [lambda font=font: samples.bank_of_soundfont(font.path, 1)]
-    if recorded and rng.random() < 0.55:
+            for program in list(font.pianos)[:2]:
+                recorded.append(lambda path=font.path, p=program: samples.bank_of_soundfont(path, p))
+    if recorded and rng.random() < RECORDED_SHARE:
         return recorded[int(rng.integers(len(recorded)))]()
     return procedural.draw_piano(rng, sample_rate=SAMPLE_RATE)
+
+
+def _draw_score(rng: np.random.Generator, split: str) -> np.ndarray:
+    """A score long enough for a piece: our own textures, or works of the corpus one after another."""
+    from mircourse.band import corpus, textures
+
+    beats = PIECE_SECONDS * 2.2
+    if rng.random() > CORPUS_SHARE:
+        return textures.compose(rng, beats)
+    parts, start = [], 0.0
+    while start < beats:
+        kind = str(rng.choice(["chorale", "quartet", "piano", "song", "folk"], p=[0.25, 0.2, 0.2, 0.1, 0.25]))
+        names = corpus.names("test" if split == "unheard" else split, kinds=[kind])
+        if not names:
+            continue
+        piece = corpus.read(names[int(rng.integers(len(names)))])
+        parts.append(_arranged(rng, piece, start, limit=beats - start + 8))
+        start = float((parts[-1][:, 0] + parts[-1][:, 1]).max()) + 2.0
+    return np.concatenate(parts)
+
+
+def _arranged(rng: np.random.Generator, piece, start: float, limit: float) -> np.ndarray:
+    """A work moved to another key and register, its outer voices sometimes doubled in octaves."""
+    from mircourse.band.textures import BASS, INNER, LEAD
+
+    notes = piece.notes[piece.notes[:, 0] < limit].copy()
+    part = notes[:, 3]
+    voice = np.where(part == 0, LEAD, np.where(part == part.max(), BASS, INNER)).astype(float)
+    notes[:, 2] += rng.integers(-6, 7)
+    layers = [np.column_stack([notes[:, :3], voice])]
+    for outer, octave, chance in ((LEAD, 12, 0.2), (BASS, -12, 0.3)):
+        if rng.random() < chance:
+            doubled = layers[0][voice == outer].copy()
+            doubled[:, 2] += octave
+            layers.append(doubled)
+    score = np.concatenate(layers)
+    score[:, 0] += start
+    return score[(score[:, 2] >= 21) & (score[:, 2] <= 108)]
 
 
 def _render_group(split: str, group: int, indices: list[int], seed: int) -> float:
     """Render the pieces of a group that are missing; return their seconds."""
     import soundfile
 
-    from mircourse.band import performance, room, sampler, textures
+    from mircourse.band import performance, room, sampler
     from mircourse.piano.targets import extend_with_pedal
 
     folder = folder_of(split, seed)
@@ -120,11 +157,10 @@ def _render_group(split: str, group: int, indices: list[int], seed: int) -> floa
         if notes_path.exists():
             total += soundfile.info(audio_path).duration
             continue
-        if bank is None:
-            bank = _draw_instrument(rng, split)
+        if bank is None and split != "unheard":
+            bank = _draw_instrument(rng)
         piece = _rng("piece", split, index, seed)
-        score = textures.compose(piece, beats=PIECE_SECONDS * 2.2)
-        played = performance.perform(piece, score)
+        played = performance.perform(piece, _draw_score(piece, split))
         keys = played.keys[played.keys[:, 0] < PIECE_SECONDS]
         notes = extend_with_pedal(keys, played.pedal)
         n_samples = int((PIECE_SECONDS + 3.0) * SAMPLE_RATE)
@@ -132,7 +168,10 @@ def _render_group(split: str, group: int, indices: list[int], seed: int) -> floa
         # A loose or heavy action: what a key's velocity means differs from piano to piano.
         struck = notes.copy()
         struck[:, 3] = np.clip(127 * (notes[:, 3] / 127) ** piece.uniform(0.7, 1.4), 4, 127)
-        dry = sampler.render(bank, struck, n_samples, tuning_cents=float(np.clip(piece.normal(0, 12), -35, 35)))
+        if bank is not None:
+            dry = sampler.render(bank, struck, n_samples, tuning_cents=float(np.clip(piece.normal(0, 12), -35, 35)))
+        else:
+            dry = _played_by_synthesizer(struck, keys, played.pedal, n_samples)
         sound = room.record(piece, dry, SAMPLE_RATE)
         # The notes are written last and by renaming: an item exists when its notes do.
         partial = audio_path.with_suffix(f".{os.getpid()}.partial")
@@ -143,6 +182,19 @@ def _render_group(split: str, group: int, indices: list[int], seed: int) -> floa
         os.replace(partial, notes_path)
         total += n_samples / SAMPLE_RATE
     return total
+
+
+def _played_by_synthesizer(struck: np.ndarray, keys: np.ndarray, pedal: np.ndarray, n_samples: int) -> np.ndarray:
+    """The held-out SoundFont as a synthesizer plays it, a way of sounding that no training piece has."""
+    from mircourse.band import soundfonts
+    from mircourse.errors import InputError
+
+    font = next((f for f in soundfonts.find_soundfonts() if f.family == HELD_OUT_FAMILY), None)
+    if font is None:
+        raise InputError("The SoundFont TimGM6mb is missing; it comes with pretty_midi: 'pip install pretty_midi'.")
+    order = np.lexsort((keys[:, 2], keys[:, 0]))
+    down = np.column_stack([keys[order, :3], struck[:, 3]])
+    return soundfonts.render_notes(down, pedal, font, 0, n_samples, sample_rate=SAMPLE_RATE, align=True)
 
 
 def prepare(

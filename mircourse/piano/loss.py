@@ -38,7 +38,7 @@ def transcription_loss(
     logits : dict of torch.Tensor, shape (batch, frames, 88)
         Any of onset, frame, offset, velocity, shift.
     targets : dict of torch.Tensor, shape (batch, frames, 88)
-        onset, frame, offset, velocity, shift and frame_weights.
+        onset, frame, offset, velocity, shift and, for the loss of 2018, frame_weights.
 
     Returns
     -------
@@ -50,7 +50,8 @@ def transcription_loss(
         if head in logits:
             terms[head] = KEYS * binary_cross_entropy_with_logits(logits[head], targets[head])
     if "frame" in logits:
-        terms["frame"] = weighted_frame_loss(logits["frame"], targets["frame"], targets["frame_weights"])
+        weights = targets.get("frame_weights", torch.ones_like(targets["frame"]))
+        terms["frame"] = weighted_frame_loss(logits["frame"], targets["frame"], weights)
     if "velocity" in logits:
         # Only where a note begins is there a velocity to be wrong about.
         error = (torch.sigmoid(logits["velocity"]) - targets["velocity"]) ** 2 * targets["onset"]

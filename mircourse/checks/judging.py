@@ -179,7 +179,9 @@ def form_problem(spec: Spec, outcome: Outcome, expected: dict[str, np.ndarray]) 
         if outcome.kind != "dict" and len(outcome.value) != len(spec.returns):
             return f"it should return {len(spec.returns)} values ({names}); it returns {len(outcome.value)}."
     elif outcome.kind in ("list", "tuple", "dict"):
-        return f"it returns a {outcome.kind} where an array is expected: np.array(...) makes one."
+        make = ": np.array(...) makes one" if first.axes and outcome.kind != "dict" else ""
+        wanted = "an array" if first.axes else "a single number"
+        return f"it returns a {outcome.kind} where {wanted} is expected{make}."
     elif outcome.kind == "array of objects":
         return "it returns an array of Python objects: give np.array rows of equal length, or a dtype."
     elif np.ndim(outcome.value) and not first.axes:
@@ -235,9 +237,12 @@ def recognise(spec: Spec, cases: Sequence[Case], outcomes: Sequence[Outcome]) ->
 
     First the results must agree in everything: values, exceptions, form, inputs written into. If no misconception
     does that, the mistake may have company (a wrong dtype, a forgotten special case); then it is enough to agree
-    in the cases of the main criteria, as long as these are wrong.
+    in the cases of the main criteria, as long as these are wrong. Where every call gives NaN, or stops, the results
+    say too little.
     """
     if any(outcome.status in ("time", "skipped") for outcome in outcomes):
+        return None
+    if not any(_is_finite(spec, outcome) for outcome in outcomes):
         return None
     right = call_all(spec.reference, cases, seconds=60.0)
     wrong = [not agree_in_value(spec, one, other) for one, other in zip(outcomes, right, strict=True)]
@@ -257,6 +262,13 @@ def recognise(spec: Spec, cases: Sequence[Case], outcomes: Sequence[Outcome]) ->
     if not alike and any(wrong[i] for i in chosen):
         alike = [n for n in numbers if all(agree_in_value(spec, outcomes[i], result(n, i)) for i in chosen)]
     return spec.misconceptions[alike[0]] if len(alike) == 1 else None
+
+
+def _is_finite(spec: Spec, outcome: Outcome) -> bool:
+    values = _parts(spec, outcome).values()
+    return outcome.status == "value" and all(
+        value is not None and np.isfinite(value).all() for value in values
+    )
 
 
 def agree(spec: Spec, one: Outcome, other: Outcome) -> bool:

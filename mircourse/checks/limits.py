@@ -74,7 +74,8 @@ def _run_with_alarm(function: Callable[[], Any], seconds: float) -> Any:
     alarms = 0
 
     def trace(frame, event, argument):
-        if armed:
+        # Raised at any other event, it would be swallowed with the alarm that is on its way.
+        if armed and event == "line":
             raise TimeUp
         return trace
 

@@ -139,8 +139,10 @@ MISCONCEPTIONS = (
     ),
     Misconception(
         "no_sigmoid",
-        "the logits are used as probabilities: logarithms of negative numbers come out. Where is the sigmoid?",
-        lambda logits, roll, weights: np.mean(weights * _of_probabilities(logits, roll)),
+        "the logits are used as if they were probabilities. Where is the sigmoid?",
+        lambda logits, roll, weights: np.mean(
+            weights * _of_probabilities(np.clip(logits, 1e-7, 1 - 1e-7), roll)
+        ),
     ),
     Misconception(
         "squared_error",

@@ -1,8 +1,6 @@
 """nbgrader's settings: solutions/ is what instructors keep, exercises/ is what students open."""
 
-from traitlets.config import get_config
-
-c = get_config()
+c = get_config()  # noqa: F821  (nbgrader puts it there)
 
 c.CourseDirectory.course_id = "mircourse"
 c.CourseDirectory.source_directory = "solutions"

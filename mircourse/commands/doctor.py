@@ -47,7 +47,17 @@ def execute(arguments: argparse.Namespace) -> int:
         0, or 1 if the course cannot be used.
     """
     missing = advice = 0
-    for check in (_python, _requirements, _imports, _torch, _soundfonts, _checkpoints, _cache, _notebooks):
+    for check in (
+        _python,
+        _requirements,
+        _imports,
+        _torch,
+        _soundfonts,
+        _synthesizer,
+        _checkpoints,
+        _cache,
+        _notebooks,
+    ):
         for finding in _guarded(check):
             missing += finding.level == "missing"
             advice += finding.level == "advice"
@@ -71,6 +81,8 @@ def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     """Report a check that itself cannot be made: a doctor that falls ill is of no use."""
     try:
         yield from check()
+    except InputError as error:  # says itself what to do
+        yield Finding("missing", str(error))
     except Exception as error:  # a broken installation can raise anything
         yield Finding(
             "missing", f"{check.__name__.strip('_')}: {type(error).__name__}: {error}", _reinstall()
@@ -191,6 +203,17 @@ def _soundfonts() -> Iterator[Finding]:
         )
 
 
+def _synthesizer() -> Iterator[Finding]:
+    from importlib.util import find_spec
+
+    if not any(map(find_spec, ("midirenderer", "fluidsynth"))):
+        yield Finding(
+            "advice",
+            "no SoundFont synthesizer: the band lacks its unheard piano",
+            "pip install midirenderer; where it has no wheel, install FluidSynth and pip install pyfluidsynth",
+        )
+
+
 def _checkpoints() -> Iterator[Finding]:
     from mircourse.training.checkpoints import packaged_checkpoints
 
@@ -209,11 +232,7 @@ def _cache() -> Iterator[Finding]:
 
     from mircourse.cache import cache_folder
 
-    try:
-        folder = cache_folder()
-    except InputError as error:
-        yield Finding("missing", str(error), "export MIRCOURSE_HOME=/a/folder/of/yours")
-        return
+    folder = cache_folder()
     free = shutil.disk_usage(folder).free / 1e9
     if free < _ROOMY_GIGABYTES:
         yield Finding(

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         default="test",
-        choices=("validation", "test", "unheard"),
+        choices=("test", "unheard"),
         help="of the band: pieces, or pieces and a SoundFont, that training never hears (default: test)",
     )
     parser.add_argument(

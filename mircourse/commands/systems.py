@@ -34,6 +34,9 @@ class Example:
     reference: Callable[[], Any]
 
 
+_TEST_HOURS = 0.2  # what `mircourse.datasets.piano.prepare` gives to each of the test splits
+
+
 class Piano:
     """Notes of a piano: onset, offset, pitch, velocity."""
 
@@ -104,9 +107,11 @@ class Piano:
         return f"{len(notes)} note{'' if len(notes) == 1 else 's'}"
 
     def band(self, split: str) -> list[Example]:
-        """List the pieces of a split of the synthetic band, rendered if need be."""
-        from mircourse.datasets.piano import items
+        """List the pieces of a split of the synthetic band; what is not rendered yet is rendered now."""
+        from mircourse.datasets.piano import items, prepare
 
+        # Also where some pieces are there: after an interrupted `prepare` a score would be that of a part.
+        prepare(splits={split: _TEST_HOURS})
         return [Example(item.name, item.audio_path, item.notes) for item in items(split)]
 
     def example(self, recording: "Recording") -> Example:

@@ -87,9 +87,11 @@ class HarmonicOnsetsAndFrames(nn.Module):
         Feature maps a key.
     hidden : int
         GRU units a direction.
+    windows, n_bins : int
+        Shape of the input, as `mircourse.audio.features.KeySpectrogram` gives it.
     """
 
-    def __init__(self, channels: int = 32, hidden: int = 32, windows: int = 2, n_bins: int = 295):
+    def __init__(self, channels: int = 32, hidden: int = 32, windows: int = 2, n_bins: int = 296):
         super().__init__()
         self.stack = HarmonicStack(n_bins)
         inputs = windows * len(HARMONICS)

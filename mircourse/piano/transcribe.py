@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mircourse.errors import InputError
 from mircourse.piano.decoding import NoteDecoder
 from mircourse.piano.transcriber import HOP_LENGTH, SAMPLE_RATE, Transcriber
 
@@ -38,7 +39,6 @@ def load_checkpoint(name_or_path: str = "default", *, device: str = "auto") -> T
     InputError
         If there is no such checkpoint, it is damaged, or it belongs to another system.
     """
-    from mircourse.errors import InputError
     from mircourse.training.checkpoints import find_checkpoint
     from mircourse.training.checkpoints import load_checkpoint as load
 
@@ -56,12 +56,18 @@ def load_checkpoint(name_or_path: str = "default", *, device: str = "auto") -> T
 
 
 def _device(name: str) -> torch.device:
-    from mircourse.errors import InputError
-
+    available = {
+        "auto": True,
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if name not in available:
+        raise InputError(f"There is no device '{name}'; choose one of {', '.join(available)}.")
+    if not available[name]:
+        raise InputError(f"This machine has no usable '{name}' device; choose 'cpu' or 'auto'.")
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("This machine has no usable 'cuda' device; choose --device cpu or auto.")
+        return torch.device("cuda" if available["cuda"] else "cpu")
     return torch.device(name)
 
 
@@ -85,9 +91,7 @@ def _overlapping(blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, int
 
 
 @torch.inference_mode()
-def probabilities(
-    blocks: Iterator[np.ndarray], model: Transcriber
-) -> Iterator[dict[str, np.ndarray]]:
+def probabilities(blocks: Iterator[np.ndarray], model: Transcriber) -> Iterator[dict[str, np.ndarray]]:
     """Stream what the heads of a model say of consecutive spans of frames, each (frames, 88) float32.
 
     Probabilities of onset, frame and offset, velocity / 127, and shift in rows.
@@ -110,8 +114,8 @@ def transcribe(
 
     Parameters
     ----------
-    source : path or np.ndarray, shape (n,)
-        A file, or mono samples at `model.sample_rate`.
+    source : path or np.ndarray, shape (n,), floating point
+        A file, or mono samples in [-1, 1] at `model.sample_rate`.
     model : Transcriber
         One with an onset head.
     progress : callable, optional
@@ -125,17 +129,23 @@ def transcribe(
     Raises
     ------
     InputError
-        If the file cannot be used (see `mircourse.audio.reading`).
+        If the file cannot be used (see `mircourse.audio.reading`), the samples are not mono and finite, or the model
+        has no onset head.
     """
     from mircourse.audio.reading import blocks
 
     if isinstance(source, np.ndarray):
-        stream: Iterator[np.ndarray] = iter([source.astype(np.float32, copy=False)])
+        stream: Iterator[np.ndarray] = iter([_mono(source)])
     else:
         stream = blocks(source, sample_rate=SAMPLE_RATE, block_seconds=10.0)
     decoder = NoteDecoder(model.frame_rate)
     found, frames = [], 0
     for heads in probabilities(stream, model):
+        if "onset" not in heads:
+            raise InputError(
+                f"A model of size '{model.size}' hears frames but no onsets, and cannot tell notes apart; choose a "
+                "checkpoint of another size."
+            )
         found.append(decoder.push(heads["onset"], heads["frame"], heads.get("velocity"), heads.get("shift")))
         frames += len(heads["frame"])
         if progress:
@@ -143,3 +153,14 @@ def transcribe(
     found.append(decoder.finish())
     notes = np.concatenate(found)
     return notes[np.lexsort((notes[:, 2], notes[:, 0]))]
+
+
+def _mono(samples: np.ndarray) -> np.ndarray:
+    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
+        raise InputError(
+            f"Samples must be one row of floating-point numbers in [-1, 1], not {samples.dtype} of shape "
+            f"{samples.shape}; average the channels, and divide 16-bit samples by 32768."
+        )
+    if not np.isfinite(samples).all():
+        raise InputError("The samples hold NaN or infinite values; replace them before transcribing.")
+    return samples.astype(np.float32, copy=False)

@@ -1,5 +1,7 @@
 """Front end and network as one thing, from samples to logits, in the sizes that the course trains."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -26,6 +28,8 @@ class Transcriber(nn.Module):
     ----------
     sample_rate, frame_rate : float
         Samples and frames a second.
+    card : dict
+        What a loaded checkpoint was trained on; empty before.
     """
 
     sample_rate = SAMPLE_RATE
@@ -36,9 +40,13 @@ class Transcriber(nn.Module):
         if size not in SIZES:
             raise InputError(f"There is no piano model of size '{size}'; choose one of {', '.join(SIZES)}.")
         self.size = size
+        self.card: dict[str, Any] = {}
         if size == "harmonic":
-            self.features: nn.Module = KeySpectrogram(SAMPLE_RATE, HOP_LENGTH)
-            self.network: nn.Module = HarmonicOnsetsAndFrames()
+            spectrogram = KeySpectrogram(SAMPLE_RATE, HOP_LENGTH)
+            self.features: nn.Module = spectrogram
+            self.network: nn.Module = HarmonicOnsetsAndFrames(
+                windows=len(spectrogram.windows), n_bins=spectrogram.n_bins
+            )
         else:
             self.features = LogMel(SAMPLE_RATE, hop_length=HOP_LENGTH)
             self.network = FrameCRNN("mini") if size == "frames-mini" else OnsetsAndFrames(size)

@@ -161,16 +161,17 @@ def quiet() -> Iterator[tuple[Tape, list[warnings.WarningMessage]]]:
 def _silent_stream(stream: Any) -> Iterator[None]:
     """Silence a stream object that a logging handler may have taken hold of before the call."""
     try:
-        muted = "write" not in vars(stream)
-        if muted:
-            stream.write = len  # takes a text and returns its length, as `write` should
+        before = vars(stream).get("write")  # IPython puts one there
+        stream.write = len  # takes a text and returns its length, as `write` should
     except (TypeError, AttributeError):
-        muted = False  # A built-in stream: it writes to the descriptor, which is silenced too.
+        yield  # a built-in stream: it writes to the descriptor, which is silenced too
+        return
     try:
         yield
     finally:
-        if muted:
-            del stream.write
+        del stream.write
+        if before is not None:
+            stream.write = before
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ def reference(onset_probability, frame_probability, frame_rate, threshold):
 
 # A column of frames: "O" onset and frame, "o" onset alone, "f" frame alone, "." neither.
 ORDINARY = (".OOfffff..", "..Offf...", "...OOff...", ".OOOOfff..", ".OOf....")
-WITHOUT_ONSET = ("..ffff...", ".fffff....", "...ff....", ".ff..fff..")
+WITHOUT_ONSET = ("..ffff...", ".OOf..fff.", ".fffff....", "...ff....", ".ff..fff..")
 LATE_ONSET = ("..fffOOfff..", ".ffOfff...", "...fOOff..")
 ONSET_ALONE = ("..oo.....", ".oofff...", "..Oo.....", ".Oofff...", "...oOff..")
 AT_THE_EDGES = ("OOfff....", "Of.......", "oo.......", ".....Offf", "......OOf", ".......OO", "........O")

@@ -94,7 +94,7 @@ def right_groups(onset_probability, frame_probability, frame_rate=31.25, thresho
                 continue
             run = list(group)
             cuts = [t for t in run if onset[t, key] and (t == 0 or not onset[t - 1, key])]
-            for start, end in zip(cuts, [*cuts[1:], run[-1] + 1], strict=True):
+            for start, end in zip(cuts, [*cuts[1:], run[-1] + 1], strict=False):
                 notes.append((start / frame_rate, end / frame_rate, key + 21))
     notes.sort(key=lambda note: (note[0], note[2]))
     return np.asarray(notes, dtype=np.float32).reshape(len(notes), 3)

@@ -4,7 +4,8 @@ A SoundFont 2 is a RIFF file of tables: presets own zones, zones own generators,
 instrument, whose zones name samples (SoundFont 2.04 technical specification, E-mu 1998). SoundFont 3 is the same
 with every sample compressed as Ogg Vorbis, which few synthesizers read. `cut_out` writes a SoundFont 2 with the
 wanted presets alone: it is small, so that a synthesizer which reads the whole file on every call is quick,
-and it turns SoundFont 3 into SoundFont 2 on the way.
+and on the way it turns SoundFont 3 into SoundFont 2 and modulators into generators
+(see `soundfont_modulators`).
 """
 
 import io
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mircourse.band.soundfont_modulators import bake, has_modulators
 from mircourse.errors import InputError
 
 TABLES = {
@@ -170,6 +172,9 @@ def cut_out(font: SoundfontFile, wanted: list[tuple[int, int]]) -> bytes:
         raise InputError(
             f"{font.path.name} has none of the presets {sorted(wanted)}; see its list of presets."
         )
+    if has_modulators(old, presets):
+        old = bake(old, presets)
+        presets = list(range(len(presets)))
     instruments = _targets(old, "p", "phdr", presets, INSTRUMENT)
     samples = _targets(old, "i", "inst", instruments, SAMPLE)
     linked = {int(i) for i in old["shdr"]["link"][samples] if 0 < i < len(old["shdr"]) - 1}

@@ -12,7 +12,6 @@ recordings in the font do: `onset_lag` measures by how much.
 import io
 import os
 import struct
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,6 +35,7 @@ FAMILIES = {"timgm6mb": "timgm6mb", "fluid": "fluid", "musescore": "musescore"}
 ACOUSTIC_PIANOS = {0: "grand", 1: "bright grand", 3: "honky-tonk (two strings out of tune)"}
 TICKS_PER_SECOND = 10_000  # 0.1 ms; finer than the synthesizer's own block of 1.3 ms
 RENDERER_RATE = 48_000
+LOUDEST, QUIET = 0.98, 16  # of full scale; volume below which nothing is turned down further
 TAIL = 3.0  # seconds after the last note's end when no length is asked for
 SUSTAIN, VOLUME, REVERB, CHORUS = 64, 7, 91, 93  # MIDI controllers
 
@@ -68,17 +68,17 @@ class Soundfont:
 
 
 def find_soundfonts() -> list[Soundfont]:
-    """SoundFonts on this machine, the one inside `pretty_midi` first, each recording set once.
+    """SoundFonts on this machine, the one inside `pretty_midi` first, one of each family.
 
-    Then come those that `MIRCOURSE_SOUNDFONTS` names (files or folders, separated as in `PATH`), then those in the usual
-    folders of Linux distributions and Homebrew.
+    Then come those that `MIRCOURSE_SOUNDFONTS` names (files or folders, separated as in `PATH`), then those in
+    the usual folders of Linux distributions and Homebrew.
 
     Raises
     ------
     InputError
         If `MIRCOURSE_SOUNDFONTS` names what does not exist or is no SoundFont.
     """
-    found: dict[tuple[str, int], Soundfont] = {}
+    found: dict[str, Soundfont] = {}
     for path, is_named in _candidates():
         path = path.resolve()
         try:
@@ -87,7 +87,7 @@ def find_soundfonts() -> list[Soundfont]:
             if is_named:
                 raise
             continue
-        found.setdefault((font.family, path.stat().st_size), font)
+        found.setdefault(font.family, font)
     return list(found.values())
 
 
@@ -123,7 +123,9 @@ def _candidates() -> Iterator[tuple[Path, bool]]:
 
 
 def _fonts_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.glob("*") if file.suffix.lower() == ".sf2" and file.is_file())
+    return sorted(
+        file for file in folder.glob("*") if file.suffix.lower() in (".sf2", ".sf3") and file.is_file()
+    )
 
 
 def _file(path: Path) -> SoundfontFile:
@@ -201,7 +203,7 @@ def render_notes(
     Returns
     -------
     np.ndarray, shape (n_samples,), float32
-        Mono, not normalised.
+        Mono, not normalised; above 1 where full scale does not suffice.
 
     Raises
     ------
@@ -212,14 +214,18 @@ def render_notes(
     if n_samples is None:
         n_samples = round((notes[:, 1].max(initial=0.0) + TAIL) * sample_rate)
     lag = onset_lag(soundfont, program) if align else 0.0
-    midi = midi_of_notes(
-        notes,
-        pedal,
-        program,
-        seconds=n_samples / sample_rate + lag + 0.1,
-        controllers={VOLUME: volume, REVERB: reverb, CHORUS: 0},
-    )
-    sound = render(midi, soundfont, sample_rate)[round(lag * sample_rate) :]
+    path = soundfont.path if isinstance(soundfont, Soundfont) else Path(soundfont)
+    seconds = n_samples / sample_rate + lag + 0.1
+    controllers = {VOLUME: volume, REVERB: reverb, CHORUS: 0}
+    sound = _synthesized(midi_of_notes(notes, pedal, program, seconds=seconds, controllers=controllers), path)
+    if np.abs(sound).max(initial=0.0) > LOUDEST and volume > QUIET:
+        # Chords that are too loud for 16 bits are played at a quarter of the level and raised again.
+        controllers[VOLUME] = volume // 2
+        sound = _synthesized(
+            midi_of_notes(notes, pedal, program, seconds=seconds, controllers=controllers), path
+        )
+        sound *= (volume / controllers[VOLUME]) ** 2
+    sound = _resampled(sound, sample_rate)[round(lag * sample_rate) :]
     if len(sound) < n_samples:
         return np.concatenate([sound, np.zeros(n_samples - len(sound), dtype=np.float32)])
     return sound[:n_samples]
@@ -386,17 +392,16 @@ def _cut_out(path: Path, used: tuple[tuple[int, int], ...]) -> bytes:
     """The used presets of a font; those that it lacks are replaced as synthesizers do, by bank 0 or the first."""
     font = _file(path)
     presets = font.presets
-    first = next(iter(presets))
-    wanted = {first}
+    wanted = set()
     for bank, program in used:
         substitutes = ((bank, program), (128 if bank == 128 else 0, program), (128 if bank == 128 else 0, 0))
-        wanted.update([preset for preset in substitutes if preset in presets][:1])
-    return cut_out(font, sorted(wanted))
+        wanted.add(next((preset for preset in substitutes if preset in presets), next(iter(presets))))
+    return cut_out(font, sorted(wanted or {next(iter(presets))}))
 
 
 def _by_fluidsynth(midi: bytes, path: Path) -> np.ndarray:
     try:
-        import fluidsynth
+        import fluidsynth  # pyright: ignore[reportMissingImports]
     except (ImportError, OSError, AttributeError) as error:
         raise InputError(
             "No SoundFont synthesizer is installed: run `pip install midirenderer`, or, where it has no wheel, "

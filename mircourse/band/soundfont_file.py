@@ -281,7 +281,7 @@ def _written(title: str, waves: np.ndarray, tables: dict[str, np.ndarray]) -> by
     info = chunk(b"ifil", struct.pack("<HH", 2, 1)) + chunk(b"isng", b"EMU8000\0")
     info += chunk(b"INAM", name + b"\0" * (len(name) % 2))
     body = chunk(b"LIST", b"INFO" + info)
-    body += chunk(b"LIST", b"sdta" + chunk(b"smpl", waves.astype("<i2").tobytes()))
+    body += chunk(b"LIST", b"sdta" + chunk(b"smpl", waves.astype("<i2", copy=False).tobytes()))
     body += chunk(b"LIST", b"pdta" + b"".join(chunk(key.encode(), tables[key].tobytes()) for key in TABLES))
     return chunk(b"RIFF", b"sfbk" + body)
 

@@ -112,7 +112,7 @@ def _baked_zones(tables: dict, preset: int, velocity_step: int, key_step: int) -
                         target == RESONANCE
                     ):  # filters blow up below 0 dB, where the specification ends the range
                         value = max(value, -_signed(first[0].get(target, 0)))
-                    finer[target] = int(np.clip(round(value), -32768, 32767)) & 0xFFFF
+                    finer[target] = min(max(round(value), -32768), 32767) & 0xFFFF
                 baked.append(finer)
     return baked
 

@@ -303,15 +303,15 @@ def _variable_length(number: int) -> bytes:
     return bytes(reversed(digits))
 
 
-@lru_cache(maxsize=64)
 def onset_lag(soundfont: Soundfont | str | Path, program: int = 0) -> float:
     """Seconds from a MIDI event to the audible onset of its note: the median over the keyboard.
 
-    Measured on single notes (`onset_lags`) once per preset; it takes about half a second.
+    Measured on single notes (`onset_lags`), once for a preset.
     """
-    return float(np.median(onset_lags(soundfont, program)[1]))
+    return float(np.nanmedian(onset_lags(soundfont, program)[1]))
 
 
+@lru_cache(maxsize=64)
 def onset_lags(
     soundfont: Soundfont | str | Path, program: int = 0, *, velocity: int = 90
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -325,7 +325,7 @@ def onset_lags(
     seconds : np.ndarray, shape (K,)
         NaN for a key that is silent.
     """
-    pitches = np.arange(21, 109, 6)
+    pitches = np.arange(21.0, 109.0, 6.0)
     apart, first = 1.0, 0.1
     onsets = first + apart * np.arange(len(pitches))
     notes = np.stack([onsets, onsets + 0.5, pitches, np.full(len(pitches), velocity)], axis=1)
@@ -339,6 +339,7 @@ def onset_lags(
         note = level[start : start + round(0.08 * RENDERER_RATE)]
         if note.max() > 0:
             lags[index] = max(int(np.argmax(note >= note.max() / 10)) - window / 2, 0) / RENDERER_RATE
+    pitches.flags.writeable = lags.flags.writeable = False  # the cache hands out the same arrays again
     return pitches, lags
 
 

@@ -13,7 +13,7 @@ import torch
 
 from mircourse.errors import InputError
 from mircourse.piano.decoding import NoteDecoder
-from mircourse.piano.transcriber import HOP_LENGTH, SAMPLE_RATE, Transcriber
+from mircourse.piano.transcriber import HOP_LENGTH, SAMPLE_RATE, Reading, Transcriber
 
 BLOCK_FRAMES = 512  # 16.4 s kept of every block
 MARGIN_FRAMES = 64  # 2 s heard on either side of it
@@ -52,6 +52,7 @@ def load_checkpoint(name_or_path: str = "default", *, device: str = "auto") -> T
             f"{path} does not fit a piano model of size '{card['size']}'; choose another checkpoint or train again."
         ) from error
     model.card = card
+    model.reading = Reading(**card.get("settings", {}).get("reading", {}))
     return model.to(_device(device)).eval()
 
 
@@ -138,7 +139,8 @@ def transcribe(
         stream: Iterator[np.ndarray] = iter([_mono(source)])
     else:
         stream = blocks(source, sample_rate=SAMPLE_RATE, block_seconds=10.0)
-    decoder = NoteDecoder(model.frame_rate)
+    reading = model.reading
+    decoder = NoteDecoder(model.frame_rate, reading.onset_threshold, reading.frame_threshold)
     found, frames = [], 0
     for heads in probabilities(stream, model):
         if "onset" not in heads:
@@ -152,6 +154,10 @@ def transcribe(
             progress(frames / model.frame_rate)
     found.append(decoder.finish())
     notes = np.concatenate(found)
+    notes[:, :2] -= reading.onset_lead
+    # What began before the recording is put at its start, and keeps a length that can be heard.
+    notes[:, 0] = np.maximum(notes[:, 0], 0.0)
+    notes[:, 1] = np.maximum(notes[:, 1], notes[:, 0] + 0.5 / model.frame_rate)
     return notes[np.lexsort((notes[:, 2], notes[:, 0]))]
 
 

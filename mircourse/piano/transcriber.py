@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -13,6 +16,24 @@ from mircourse.piano.model import FrameCRNN, OnsetsAndFrames
 SAMPLE_RATE = 16000
 HOP_LENGTH = 512
 SIZES = ("harmonic", "mini", "paper", "frames-mini")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a trained model's probabilities are read; kept in the settings of its card.
+
+    Attributes
+    ----------
+    onset_threshold, frame_threshold : float
+        Chosen on validation data, or the published 0.5.
+    onset_lead : float
+        Seconds by which notes are reported before the moment the model hears. The band's labels name the
+        sample at which the sound begins; a real piano's key data lie a little before its sound can be heard.
+    """
+
+    onset_threshold: float = 0.5
+    frame_threshold: float = 0.5
+    onset_lead: float = 0.0
 
 
 class Transcriber(nn.Module):
@@ -28,6 +49,9 @@ class Transcriber(nn.Module):
     ----------
     sample_rate, frame_rate : float
         Samples and frames a second.
+    reading : Reading
+    card : dict
+        Where the weights come from; empty for a new model.
     card : dict
         What a loaded checkpoint was trained on; empty before.
     """

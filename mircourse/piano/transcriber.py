@@ -1,7 +1,5 @@
 """Front end and network as one thing, from samples to logits, in the sizes that the course trains."""
 
-from typing import Any
-
 from dataclasses import dataclass
 from typing import Any
 

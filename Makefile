@@ -19,7 +19,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.1
 	"$$name" -c '$(RECENT)' >/dev/null 2>&1 && echo "$$name" && break; done)
 
 .DELETE_ON_ERROR:
-.PHONY: environment help lab test lint notebooks lectures exercises
+.PHONY: environment help lab test lint notebooks lectures exercises checks-report
 
 environment: $(READY)
 
@@ -41,6 +41,7 @@ help:
 	@echo "make notebooks  make lectures, make exercises"
 	@echo "make lectures   build and execute the lectures whose source has changed"
 	@echo "make exercises  build solutions/ and release exercises/ from them"
+	@echo "make checks-report  wrong answers caught and named, right ones passed, mutants killed, per exercise"
 
 lab: $(READY)
 	"$(BIN)/mircourse" prepare piano
@@ -61,3 +62,6 @@ lectures: $(READY)
 
 exercises: $(READY)
 	"$(BIN)/python" sources/build.py exercises
+
+checks-report: $(READY)
+	"$(BIN)/python" -m mircourse.checks.report

@@ -563,34 +563,49 @@ def test_train_leaves_a_checkpoint_and_goes_on_only_when_told(tmp_path, capsys, 
     assert "there already" in complaints(capsys.readouterr())[0]
 
 
-# Three pieces instead of the sixteen that are the least `mircourse prepare` renders.
+# Six pieces of four seconds instead of the sixteen of two minutes that `mircourse prepare` renders at least.
 PREPARE = """
 import sys
 from mircourse.cli import main
 from mircourse.commands.systems import Piano
 from mircourse.datasets.piano import prepare
-Piano.prepare = lambda self, hours, jobs, seed: prepare(splits={"train": 0.1}, jobs=jobs, seed=seed)
-sys.exit(main(["prepare", "--jobs", "1"]))
+
+if __name__ == "__main__":
+    def few(self, hours, jobs, seed):
+        seconds = prepare(splits={"train": 0.01}, jobs=jobs, seed=seed, piece_seconds=4.0)
+        return seconds, seconds["train"]
+
+    Piano.prepare = few
+    sys.exit(main(["prepare", "--jobs", "1"]))
 """
 
 
-@pytest.mark.slow
 def test_a_prepare_that_is_killed_is_finished_by_the_next(tmp_path):
     environment = {**os.environ, "MIRCOURSE_HOME": str(tmp_path)}
     killed = subprocess.Popen([sys.executable, "-c", PREPARE], env=environment, start_new_session=True)
     while not list(tmp_path.rglob("*.notes.csv")) and killed.poll() is None:
-        time.sleep(0.05)
+        time.sleep(0.01)
     os.killpg(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.notes.csv")}
-    assert 1 <= len(before) < 3
+    assert 1 <= len(before) < 6
     assert all(path.with_name(path.name.replace(".notes.csv", ".wav")).exists() for path in before)
 
     done = subprocess.run([sys.executable, "-c", PREPARE], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0 and "train 0.10 h" in done.stdout, done.stderr
-    assert len(list(tmp_path.rglob("*.notes.csv"))) == 3
+    assert done.returncode == 0 and "train 0.01 h" in done.stdout, done.stderr
+    assert len(list(tmp_path.rglob("*.notes.csv"))) == 6
     assert all(path.read_bytes() == content for path, content in before.items())
     assert len({soundfile.info(path).frames for path in tmp_path.rglob("*.wav")}) == 1
+
+
+def test_prepare_says_how_fast_it_was(monkeypatch, capsys):
+    answers = [({"train": 7200.0, "test": 360.0}, 7200.0), ({"train": 7200.0, "test": 360.0}, 0.0)]
+    monkeypatch.setattr(SYSTEMS["piano"], "prepare", lambda hours, jobs, seed: answers.pop(0))
+    assert main(["prepare"]) == 0
+    first = capsys.readouterr().out
+    assert "train 2.00 h, test 0.10 h; 2.00 h rendered" in first and "x real time" in first
+    assert main(["prepare", "piano"]) == 0
+    assert "was there already" in capsys.readouterr().out
 
 
 # doctor

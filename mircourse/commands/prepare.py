@@ -39,8 +39,9 @@ def execute(arguments: argparse.Namespace) -> int:
         raise InputError(f"A seed is 0 or more, not {arguments.seed}; give another --seed.")
     for name in arguments.systems or SYSTEMS:
         started = time.perf_counter()
-        seconds = SYSTEMS[name].prepare(arguments.hours, arguments.jobs, arguments.seed)
+        seconds, rendered = SYSTEMS[name].prepare(arguments.hours, arguments.jobs, arguments.seed)
         took = time.perf_counter() - started
         splits = ", ".join(f"{split} {length / 3600:.2f} h" for split, length in seconds.items())
-        print(f"{name}: {splits}; {sum(seconds.values()) / 3600:.2f} h of audio ready after {took:.0f} s")
+        news = f"{rendered / 3600:.2f} h rendered in {took:.0f} s ({rendered / took:.0f} x real time)"
+        print(f"{name}: {splits}; {news if rendered else 'all of it was there already'}")
     return 0

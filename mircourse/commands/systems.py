@@ -52,11 +52,16 @@ class Piano:
         "frame_f1",
     )
 
-    def prepare(self, hours: float, jobs: int | None, seed: int) -> dict[str, float]:
-        """Render the band; return the seconds of audio that each split now has."""
-        from mircourse.datasets.piano import prepare
+    def prepare(self, hours: float, jobs: int | None, seed: int) -> tuple[dict[str, float], float]:
+        """Render the band; return the seconds of audio of every split, and how many of them are new."""
+        from mircourse.datasets.piano import PIECE_SECONDS, SPLITS, TAIL_SECONDS, folder_of, prepare
 
-        return prepare(hours=hours, jobs=jobs, seed=seed)
+        def count_pieces() -> int:
+            return sum(len(list(folder_of(split, seed).glob("*.notes.csv"))) for split in SPLITS)
+
+        before = count_pieces()
+        seconds = prepare(hours=hours, jobs=jobs, seed=seed)
+        return seconds, (count_pieces() - before) * (PIECE_SECONDS + TAIL_SECONDS)
 
     def train(self, *, size: str, minutes: float, device: str, seed: int, folder: Path) -> "TrainingResult":
         """Train on the band; the run lives in `folder` and goes on there."""

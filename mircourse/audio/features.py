@@ -22,6 +22,9 @@ class LogMel(nn.Module):
     Source: Hawthorne et al., ISMIR 2018; HTK bands as in the 2019 version.
     """
 
+    basis: torch.Tensor
+    window: torch.Tensor
+
     def __init__(self, sample_rate: int = 16000, n_fft: int = 2048, hop_length: int = 512, n_mels: int = 229):
         super().__init__()
         import librosa

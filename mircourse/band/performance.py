@@ -84,7 +84,7 @@ def perform(rng: np.random.Generator, score: np.ndarray, *, tempo: float | None 
     Returns
     -------
     Performance
-        The first key goes down after half a second or less.
+        Beat 0 of the score falls within the first half second, with the jitter of the fingers.
     """
     onsets, durations, pitches, voices = score.T
     n_beats = int(np.ceil((onsets + durations).max())) + 1 if len(score) else 1
@@ -109,9 +109,9 @@ def perform(rng: np.random.Generator, score: np.ndarray, *, tempo: float | None 
             if len(chord) >= 3 and rng.random() < 0.3:
                 order[chord] = np.argsort(np.argsort(pitches[chord])) * rng.uniform(0.02, 0.06)
         start = start + order
-    end = np.interp(onsets + durations, beats, clock)
+    written = np.interp(onsets + durations, beats, clock) - np.interp(onsets, beats, clock)
     touch = np.array([rng.choice([0.35, 0.7, 0.95, 1.05]) for _ in range(3)])[voices.astype(int)]
-    end = start + np.maximum((end - np.interp(onsets, beats, clock)) * touch * rng.uniform(0.85, 1.1, len(onsets)), 0.03)
+    end = start + np.maximum(written * touch * rng.uniform(0.85, 1.1, len(onsets)), 0.03)
 
     level = rng.uniform(28, 88)
     depth = rng.uniform(4, 16)

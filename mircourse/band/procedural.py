@@ -67,7 +67,7 @@ def draw_piano(rng: np.random.Generator, *, sample_rate: int = 16000, seconds: f
     sample_rate : int
         Hz.
     seconds : float
-        Longest note kept.
+        Longest note kept, at least half a second.
 
     Returns
     -------
@@ -139,7 +139,8 @@ def draw_piano(rng: np.random.Generator, *, sample_rate: int = 16000, seconds: f
         if ramp:
             sound[:, :ramp] *= np.linspace(0, 1, ramp, dtype=np.float32)
         rows[index] = sound
-    rows[:, :, -sample_rate // 4 :] *= np.linspace(1, 0, sample_rate // 4, dtype=np.float32)
+    fade = sample_rate // 4
+    rows[:, :, -fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
     levels = np.tile(10 ** (dynamic_range * (np.log2(LAYERS / 127) / np.log2(127)) / 20), len(keys))
     balance = _smooth_curve(rng, (keys - 21) / 12.0, depth_db=2.5, per_octave=1.0)
     levels *= np.repeat(10 ** (balance / 20), len(LAYERS))

@@ -74,7 +74,7 @@ def record(rng: np.random.Generator, dry: np.ndarray, sample_rate: int) -> np.nd
     Returns
     -------
     np.ndarray, shape (n,), float32
-        Peak between 0.02 and 0.95; the direct sound is where it was.
+        Peak between 0.12 and 0.95; the direct sound is where it was.
     """
     from scipy.signal import oaconvolve
 

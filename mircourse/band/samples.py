@@ -2,26 +2,47 @@
 
 A folder of recorded notes holds files named by pitch and loudness layer, `A0v1.ogg` ... `C8v16.ogg` (the
 naming of the Salamander Grand Piano); `MIRCOURSE_SAMPLES` lists such folders. A SoundFont preset is turned
-into a bank by playing its keys one by one.
+into a bank by playing its keys one by one. Banks are kept in the cache.
 """
 
 import os
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from mircourse.band.sampler import Bank
-from mircourse.cache import cache_folder
+from mircourse.cache import cache_folder, remove_unfinished, whole_file
+from mircourse.errors import InputError
 
 _NOTE_FILE = re.compile(r"^([A-G]#?)(\d)v(\d+)\.(ogg|wav|flac|mp3)$")
 _CLASSES = {name: i for i, name in enumerate("C C# D D# E F F# G G# A A# B".split())}
 
 
 def sample_folders() -> list[Path]:
-    """Folders named by `MIRCOURSE_SAMPLES` that hold recorded notes."""
-    named = [Path(p).expanduser() for p in os.environ.get("MIRCOURSE_SAMPLES", "").split(os.pathsep) if p]
-    return [folder for folder in named if any(_NOTE_FILE.match(f.name) for f in folder.glob("*"))]
+    """Folders of recorded notes that `MIRCOURSE_SAMPLES` names (separated as in `PATH`).
+
+    Raises
+    ------
+    InputError
+        If one of them does not exist or holds no recorded note.
+    """
+    folders = [Path(name).expanduser() for name in os.environ.get("MIRCOURSE_SAMPLES", "").split(os.pathsep) if name]
+    for folder in folders:
+        if not _note_files(folder):
+            raise InputError(
+                f"MIRCOURSE_SAMPLES names {folder}, which holds no recorded notes (files named like A0v1.ogg and "
+                "C#4v8.wav); correct or unset the variable."
+            )
+    return folders
+
+
+def _note_files(folder: Path) -> list[Path]:
+    """Recorded notes of a folder in a fixed order."""
+    return sorted(path for path in folder.glob("*") if _NOTE_FILE.match(path.name))
 
 
 def strike_sample(wave: np.ndarray, sample_rate: int) -> int:
@@ -55,15 +76,16 @@ def _finish(waves: list[np.ndarray], sample_rate: int) -> np.ndarray:
     return rows
 
 
-def _cached(path: Path, make) -> dict[str, np.ndarray]:
-    """Load the arrays of a bank from the cache, or make and store them."""
-    if not path.exists():
-        arrays = make()
-        partial = path.with_suffix(f".{os.getpid()}.partial.npz")
-        np.savez(partial, **arrays)
-        os.replace(partial, path)
-    with np.load(path) as stored:
+def _cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Load the arrays of a bank from the cache; make and store them where they are missing or damaged."""
+    path = cache_folder("banks") / name
+    with suppress(OSError, ValueError, EOFError, BadZipFile), np.load(path) as stored:
         return {name: stored[name] for name in stored.files}
+    arrays = make()
+    remove_unfinished(path.parent)
+    with whole_file(path) as file:
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+    return arrays
 
 
 def bank_of_folder(folder: Path, *, sample_rate: int = 16000, seconds: float = 8.0) -> Bank:
@@ -80,33 +102,50 @@ def bank_of_folder(folder: Path, *, sample_rate: int = 16000, seconds: float = 8
     Returns
     -------
     Bank
+
+    Raises
+    ------
+    InputError
+        If the folder holds no recorded note, or one that cannot be read.
     """
-    import librosa
-    import soundfile
+    files = _note_files(folder)
+    if not files:
+        raise InputError(f"{folder} holds no recorded notes; files named like A0v1.ogg and C#4v8.wav are needed.")
 
     def make() -> dict[str, np.ndarray]:
         waves, pitches, layers = [], [], []
-        for path in sorted(folder.iterdir()):
-            match = _NOTE_FILE.match(path.name)
-            if not match:
-                continue
-            info = soundfile.info(path)
-            sound, rate = soundfile.read(path, frames=int((seconds + 0.3) * info.samplerate), dtype="float32")
-            if sound.ndim == 2:
-                sound = sound.mean(axis=1)
-            waves.append(librosa.resample(sound, orig_sr=rate, target_sr=sample_rate, res_type="soxr_hq"))
-            pitches.append(_CLASSES[match[1]] + 12 * (int(match[2]) + 1))
-            layers.append(int(match[3]))
-        n_layers = max(layers)
-        velocities = (np.array(layers) - 0.5) * 127 / n_layers
+        for path in files:
+            pitch_class, octave, layer, _ = _NOTE_FILE.match(path.name).groups()  # pyright: ignore[reportOptionalMemberAccess]
+            waves.append(_read_note(path, sample_rate, seconds))
+            pitches.append(_CLASSES[pitch_class] + 12 * (int(octave) + 1))
+            layers.append(int(layer))
+        velocities = (np.array(layers) - 0.5) * 127 / max(layers)
         return {"waves": _finish(waves, sample_rate), "pitches": np.array(pitches, float), "velocities": velocities}
 
-    name = f"folder-{folder.resolve().name}-{abs(hash_of(str(folder.resolve()))):x}-{sample_rate}-{seconds:g}.npz"
-    arrays = _cached(cache_folder("banks") / name, make)
+    # Other recordings in the folder make another bank.
+    content = "".join(f"{path.resolve()}{path.stat().st_size}" for path in files)
+    name = f"folder-{folder.resolve().name}-{hash_of(content):x}-{sample_rate}-{seconds:g}.npz"
+    arrays = _cached(name, make)
     return Bank(
         **arrays, levels=np.ones(len(arrays["pitches"])), dynamic_range_db=40.0, release_seconds=0.08,
         highest_damped_key=88, sample_rate=sample_rate, name=folder.resolve().name,
     )  # fmt: skip
+
+
+def _read_note(path: Path, sample_rate: int, seconds: float) -> np.ndarray:
+    """Read the beginning of a recorded note: the attack's lead-in and `seconds` of sound, mono."""
+    import librosa
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate = file.samplerate
+            sound = file.read(int((seconds + 0.3) * rate), dtype="float32", always_2d=True).mean(axis=1)
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"The recorded note {path} cannot be read; copy it again or remove it.") from error
+    if not len(sound):
+        raise InputError(f"The recorded note {path} holds no samples; copy it again or remove it.")
+    return librosa.resample(sound, orig_sr=rate, target_sr=sample_rate, res_type="soxr_hq")
 
 
 def hash_of(text: str) -> int:
@@ -139,10 +178,11 @@ def bank_of_soundfont(path: Path, program: int, *, sample_rate: int = 16000, sec
     def make() -> dict[str, np.ndarray]:
         keys, layers = np.arange(21, 109, 3), np.array([18, 38, 58, 78, 98, 118])
         waves, pitches, velocities = [], [], []
+        apart = seconds + 0.5
+        n_samples = int(len(keys) * apart * sample_rate)
         for velocity in layers:
-            apart = seconds + 0.5
             notes = np.array([[i * apart, i * apart + seconds, key, velocity] for i, key in enumerate(keys)], float)
-            sound = render_notes(notes, None, path, program, int(len(keys) * apart * sample_rate), sample_rate=sample_rate)
+            sound = render_notes(notes, None, path, program, n_samples, sample_rate=sample_rate)
             for i, key in enumerate(keys):
                 start = int(i * apart * sample_rate)
                 waves.append(sound[start : start + int(seconds * sample_rate)])
@@ -151,8 +191,8 @@ def bank_of_soundfont(path: Path, program: int, *, sample_rate: int = 16000, sec
         return {"waves": _finish(waves, sample_rate), "pitches": np.array(pitches, float),
                 "velocities": np.array(velocities, float)}  # fmt: skip
 
-    name = f"soundfont-{path.stem}-{program}-{sample_rate}-{seconds:g}.npz"
-    arrays = _cached(cache_folder("banks") / name, make)
+    name = f"soundfont-{path.stem}-{path.stat().st_size}-{program}-{sample_rate}-{seconds:g}.npz"
+    arrays = _cached(name, make)
     return Bank(
         **arrays, levels=np.ones(len(arrays["pitches"])), dynamic_range_db=40.0, release_seconds=0.08,
         highest_damped_key=88, sample_rate=sample_rate, name=f"{path.stem}-{program}",

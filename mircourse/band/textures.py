@@ -101,7 +101,7 @@ def melody(rng, harmony, length, centre):
 
 
 def chorale(rng, harmony, length, centre):
-    """Four or five voices moving together."""
+    """Three to five voices moving together."""
     voices = int(rng.integers(3, 6))
     unit = float(rng.choice([0.5, 1.0, 1.0, 2.0]))
     out = []
@@ -180,7 +180,7 @@ def repeated(rng, harmony, length, centre):
 
 
 def trills(rng, harmony, length, centre):
-    """Long trills with a chord now and then."""
+    """Long trills that move to another step now and then."""
     step = float(rng.choice([0.125, 0.1667, 0.25]))
     ladder = _ladder(harmony.scale, centre - 12, centre + 12)
     position, out = _near(ladder, centre), []
@@ -256,7 +256,8 @@ def octaves(rng, harmony, length, centre):
         position = int(np.clip(position + rng.integers(-2, 3), 0, len(ladder) - 1))
         out.append((beat, duration, ladder[position], BASS))
         if not single:
-            out.append((beat, duration, ladder[position] - 12 if ladder[position] >= 33 else ladder[position] + 12, BASS))
+            octave = -12 if ladder[position] >= 33 else 12
+            out.append((beat, duration, ladder[position] + octave, BASS))
     return out
 
 

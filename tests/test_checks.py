@@ -360,6 +360,12 @@ def test_a_stream_held_by_a_logging_handler_is_silent_during_the_call_only():
     logger.removeHandler(handler)
 
 
+def test_a_notebook_in_which_numpy_raises_is_checked_all_the_same():
+    with np.errstate(all="raise"):
+        assert examine(LOSS, LOSS.reference, 1)[0].points < 5  # exp(-900) underflows in the answer
+        assert examine(LOSS, right, 1)[0].findings[0].status == "right"
+
+
 # The engine's own promises.
 
 
@@ -402,7 +408,7 @@ def test_drawing_calling_and_judging_are_apart(name):
     for case in cases:
         assert_plain(case.args)
         assert set(case.criteria) <= {criterion.key for criterion in spec.criteria}
-        assert len(case.args) == len(spec.signature)
+        assert len(case.args) <= len(spec.signature)
     assert pickle.dumps(cases) == pickle.dumps(again) != pickle.dumps(others)
 
     sent = pickle.loads(pickle.dumps(cases))

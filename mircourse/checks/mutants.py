@@ -21,6 +21,8 @@ OPERATORS = {
     "slice": "a bound of a slice left out",
 }
 
+MOST_CHOICES = 8
+
 _ARITHMETIC = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -80,28 +82,31 @@ def mutants(source: str, name: str, filename: str = "<solution>") -> Iterator[Mu
     Parameters
     ----------
     source : str
-        A module: its imports, and what the function needs, stay as they are.
+        A module: its imports, and what else the function needs, stay as they are.
     name : str
         The function to change.
     filename : str
         For tracebacks.
     """
     tree = ast.parse(source)
-    seen = {ast.unparse(tree)}
-    count = sum(1 for _ in _places(_function(tree, name)))
-    for place in range(count):
-        for choice in range(8):
-            changed = copy.deepcopy(tree)
-            replaced = _change(_function(changed, name), place, choice)
+    original = _function(tree, name)
+    module: dict[str, Any] = {"__name__": "mutant"}
+    exec(compile(tree, filename, "exec"), module)
+    seen = {ast.unparse(original)}
+    for place in range(len(list(_places(original)))):
+        for choice in range(MOST_CHOICES):
+            changed = copy.deepcopy(original)
+            replaced = _change(changed, place, choice)
             if replaced is None:
                 break
-            text = ast.unparse(ast.fix_missing_locations(changed))
+            text = ast.unparse(changed)
             if text in seen:
                 continue
             seen.add(text)
             operator, line, before, after = replaced
-            scope: dict[str, Any] = {"__name__": "mutant"}
-            exec(compile(changed, filename, "exec"), scope)
+            scope = dict(module)
+            alone = ast.fix_missing_locations(ast.Module([changed], type_ignores=[]))
+            exec(compile(alone, filename, "exec"), scope)
             yield Mutant(operator, line, before, after, scope[name])
 
 

@@ -18,6 +18,7 @@ HINTS = (
         "A frame number has to be whole: int(...) makes one.",
     ),
     ("TypeError", "slice indices must be integers", "A frame number has to be whole: int(...) makes one."),
+    ("TypeError", "missing", "Do the parameters still have the defaults of the stub?"),
     ("TypeError", "nonetype", "Something is None: a function without return gives None."),
     ("TypeError", "not subscriptable", "Something that is no array is indexed with [...]."),
     ("ValueError", "broadcast", "Two shapes do not fit: print the shape of each array in this line."),

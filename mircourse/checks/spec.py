@@ -28,7 +28,7 @@ class Case:
     Attributes
     ----------
     args : tuple
-        Handed to the learner's function, as copies, in this order.
+        Handed to the learner's function, as copies, in this order. The last ones may be left to their defaults.
     label : str
         What is special about the case, for a person: "a note shorter than its label".
     criteria : tuple of str

@@ -17,7 +17,7 @@ from mircourse.piano.targets import FRAME_RATE, LOWEST_PITCH, N_KEYS
 MAIN = ("start", "end")
 
 
-def reference(onset_probability, frame_probability, frame_rate, threshold):
+def reference(onset_probability, frame_probability, frame_rate=FRAME_RATE, threshold=0.5):
     """Return the notes; a test compares them with the library's decoder."""
     onset = onset_probability > threshold
     sounds = onset | (frame_probability > threshold)
@@ -56,6 +56,7 @@ def draw(rng):
         Case(_random(rng, 45, 0.3), "random probabilities, threshold 0.3", ("all", "order")),
         Case(_random(rng, 45, 0.7), "random probabilities, threshold 0.7", ("all", "order")),
         Case(_silence(rng, 9), "silence", ("edge",)),
+        Case(_probabilities(rng, ORDINARY, 5)[:2], "frame rate and threshold left out", ("edge",)),
         Case(_probabilities(rng, (".", "o", "O", "f"), 30), "a single frame", ("edge",)),
     ]
 
@@ -123,7 +124,7 @@ def _answer(*, starts="rise", sounds="or", cut=True, overlap=False, first=True, 
     first, last : look at the first frame; keep notes that sound at the end
     """
 
-    def answer(onset_probability, frame_probability, frame_rate, threshold):
+    def answer(onset_probability, frame_probability, frame_rate=FRAME_RATE, threshold=0.5):
         onset, frame = onset_probability > threshold, frame_probability > threshold
         active = {"or": onset | frame, "and": onset & frame, "frame": frame, "onset": onset}[sounds]
         gate = {"rise": onset, "every": onset, "sound": onset | frame, "frame": frame}[starts]
@@ -161,7 +162,7 @@ def _table(notes, frame_rate):
 def _changed(change):
     """Make a wrong answer from a right one."""
 
-    def answer(onset_probability, frame_probability, frame_rate, threshold):
+    def answer(onset_probability, frame_probability, frame_rate=FRAME_RATE, threshold=0.5):
         notes = reference(onset_probability, frame_probability, frame_rate, threshold)
         return change(notes, frame_rate)
 
@@ -173,11 +174,11 @@ def _onset_column(values):
     return _changed(lambda notes, rate: np.column_stack([*values(notes, rate), notes[:, 2]]))
 
 
-def _gate_ignores_threshold(onset, frame, frame_rate, threshold):
+def _gate_ignores_threshold(onset, frame, frame_rate=FRAME_RATE, threshold=0.5):
     return reference(onset - 0.5 + threshold, frame, frame_rate, threshold)
 
 
-def _frame_ignores_threshold(onset, frame, frame_rate, threshold):
+def _frame_ignores_threshold(onset, frame, frame_rate=FRAME_RATE, threshold=0.5):
     return reference(onset, frame - 0.5 + threshold, frame_rate, threshold)
 
 
@@ -186,14 +187,14 @@ def _empty_without_columns(*args):
     return notes if len(notes) else np.zeros(0)
 
 
-def _writes_into_probabilities(onset, frame, frame_rate, threshold):
+def _writes_into_probabilities(onset, frame, frame_rate=FRAME_RATE, threshold=0.5):
     notes = reference(onset, frame, frame_rate, threshold)
     onset[...] = onset > threshold
     frame[...] = frame > threshold
     return notes
 
 
-def _either_starts(onset_probability, frame_probability, frame_rate, threshold):
+def _either_starts(onset_probability, frame_probability, frame_rate=FRAME_RATE, threshold=0.5):
     """Let a note begin where the onset rises and also where the key starts to sound."""
     onset = onset_probability > threshold
     sounds = onset | (frame_probability > threshold)
@@ -206,7 +207,7 @@ def _either_starts(onset_probability, frame_probability, frame_rate, threshold):
     return _table(notes, frame_rate)
 
 
-def _frame_decides(onset_probability, frame_probability, frame_rate, threshold):
+def _frame_decides(onset_probability, frame_probability, frame_rate=FRAME_RATE, threshold=0.5):
     """End a note where the frame is low, even if its onset is high; at least one frame is kept."""
     onset, frame = onset_probability > threshold, frame_probability > threshold
     rises = np.diff(onset.astype(int), axis=0, prepend=0) == 1
@@ -269,7 +270,9 @@ MISCONCEPTIONS = (
     Misconception(
         "onset_needs_frame",
         "an onset counts only where the frame is high too. The onset alone begins a note.",
-        lambda onset, frame, rate, threshold: _answer()(np.minimum(onset, frame), frame, rate, threshold),
+        lambda onset, frame, rate=FRAME_RATE, threshold=0.5: _answer()(
+            np.minimum(onset, frame), frame, rate, threshold
+        ),
     ),
     Misconception(
         "first_frame",
@@ -340,7 +343,7 @@ MISCONCEPTIONS = (
     Misconception(
         "fixed_threshold",
         "both thresholds are always 0.5. The threshold is an argument: use it.",
-        lambda onset, frame, rate, threshold: reference(onset, frame, rate, 0.5),
+        lambda onset, frame, rate=FRAME_RATE, threshold=0.5: reference(onset, frame, rate, 0.5),
     ),
     Misconception(
         "fixed_onset_threshold",
@@ -355,7 +358,7 @@ MISCONCEPTIONS = (
     Misconception(
         "arguments_swapped",
         "onset and frame probabilities are mixed up: the onsets are the first argument.",
-        lambda onset, frame, rate, threshold: reference(frame, onset, rate, threshold),
+        lambda onset, frame, rate=FRAME_RATE, threshold=0.5: reference(frame, onset, rate, threshold),
     ),
     Misconception(
         "sorted_by_pitch",
@@ -414,7 +417,7 @@ SPEC = Spec(
             supporting=True,
             hint="(1 stands for sorted.)",
         ),
-        Criterion("edge", "silence, and a single frame", 0.5, supporting=True),
+        Criterion("edge", "silence, a single frame, and the default arguments", 0.5, supporting=True),
         form(0.5, "a floating-point array of shape (N, 3)"),
         untouched(0.5),
     ),

@@ -14,7 +14,7 @@ from mircourse.piano.targets import FRAME_RATE, LOWEST_PITCH, N_KEYS, ONSET_SECO
 MAIN = ("start", "end", "key", "roll")
 
 
-def reference(notes, n_frames, frame_rate):
+def reference(notes, n_frames, frame_rate=FRAME_RATE):
     """Return the library's onset roll."""
     return rolls(notes, n_frames, frame_rate=frame_rate)["onset"]
 
@@ -42,6 +42,7 @@ def draw(rng):
         Case((np.zeros((0, 4)), int(rng.integers(3, 9)), FRAME_RATE), "no notes", ("outside",)),
         Case((_note(rng, 0.011, 0.8), 1, FRAME_RATE), "a single frame", ("outside",)),
         Case((_past_the_end(rng), 21, 50.0), "notes at and behind the end", ("outside",)),
+        Case((_notes(rng, 2, FRAME_RATE, 24), 24), "the frame rate left out", ("outside",)),
     ]
 
 
@@ -107,7 +108,7 @@ def _answer(
 ):
     """Make a wrong answer from what it takes for the first frame, the end frame, the column and the value."""
 
-    def answer(notes, n_frames, frame_rate):
+    def answer(notes, n_frames, frame_rate=FRAME_RATE):
         roll = np.zeros((n_frames, N_KEYS))
         for onset, offset, pitch, velocity in notes:
             begin = int(first(onset, offset, frame_rate))
@@ -138,13 +139,13 @@ def _truncated_end(onset, offset, frame_rate):
     return max(int(min(offset, onset + ONSET_SECONDS) * frame_rate), int(onset * frame_rate) + 1)
 
 
-def _at_offset(notes, n_frames, frame_rate):
+def _at_offset(notes, n_frames, frame_rate=FRAME_RATE):
     moved = np.array(notes)
     moved[:, 0], moved[:, 1] = notes[:, 1], notes[:, 1] + ONSET_SECONDS
     return _answer(_floor, _ceil)(moved, n_frames, frame_rate)
 
 
-def _writes_into_notes(notes, n_frames, frame_rate):
+def _writes_into_notes(notes, n_frames, frame_rate=FRAME_RATE):
     roll = reference(notes, n_frames, frame_rate)
     notes[:, :2] *= frame_rate
     return roll
@@ -224,12 +225,12 @@ MISCONCEPTIONS = (
     Misconception(
         "fixed_frame_rate",
         "the frame rate is always taken to be 31.25. It is an argument: use it.",
-        lambda notes, n_frames, frame_rate: _answer(_floor, _ceil)(notes, n_frames, FRAME_RATE),
+        lambda notes, n_frames, frame_rate=FRAME_RATE: _answer(_floor, _ceil)(notes, n_frames, FRAME_RATE),
     ),
     Misconception(
         "seconds_as_frames",
         "seconds are used as frame numbers. How many frames does one second have?",
-        lambda notes, n_frames, frame_rate: _answer(_floor, _ceil)(notes, n_frames, 1.0),
+        lambda notes, n_frames, frame_rate=FRAME_RATE: _answer(_floor, _ceil)(notes, n_frames, 1.0),
     ),
     Misconception(
         "no_frame_for_no_length",
@@ -293,7 +294,12 @@ SPEC = Spec(
         Criterion("roll", "the whole roll is right", 1),
         Criterion("short", "notes shorter than 32 ms", 1),
         Criterion("border", "times exactly on a frame border", 0.5, supporting=True),
-        Criterion("outside", "no notes, one frame, and notes behind the end", 0.5, supporting=True),
+        Criterion(
+            "outside",
+            "no notes, one frame, notes behind the end, the default frame rate",
+            0.5,
+            supporting=True,
+        ),
         form(0.5, "a floating-point array of shape (n_frames, 88)"),
         untouched(0.5),
     ),

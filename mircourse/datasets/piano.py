@@ -27,6 +27,11 @@ GROUP = 3
 PIECE_SECONDS, TAIL_SECONDS = 120.0, 3.0
 # Shares of recorded instruments (where any are found) and of works from the corpus.
 RECORDED_SHARE, CORPUS_SHARE = 0.55, 0.3
+CREDITS = {
+    "salamander": "Salamander Grand Piano V3 by Alexander Holm, CC BY 3.0",
+    "fluid": "FluidR3 GM by Frank Wen, MIT",
+    "musescore": "MuseScore General by S. Christian Collins, MIT; its grand is the public-domain Splendid Grand",
+}
 # A number that changes when the band sounds different, so that old renderings are not mistaken for new ones.
 VERSION = 2
 
@@ -101,6 +106,19 @@ def _rng(*key: object) -> np.random.Generator:
     from mircourse.band.samples import hash_of
 
     return np.random.default_rng([hash_of(str(part)) for part in key])
+
+
+def instruments_heard() -> tuple[str, ...]:
+    """Instruments of the training pieces that this machine renders, with their licences."""
+    from mircourse.band import samples, soundfonts
+
+    heard = ["computed pianos"]
+    for folder in samples.sample_folders():
+        known = next((text for mark, text in CREDITS.items() if mark in folder.name.lower()), None)
+        heard.append(known or f"recorded notes of the folder '{folder.name}'")
+    families = dict.fromkeys(font.family for font in soundfonts.find_soundfonts())
+    heard += [CREDITS.get(family, family) for family in families if family != HELD_OUT_FAMILY]
+    return tuple(heard)
 
 
 def _draw_instrument(rng: np.random.Generator):

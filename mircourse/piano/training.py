@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mircourse.datasets.piano import Item, items, segments
+from mircourse.datasets.piano import Item, instruments_heard, items, segments
 from mircourse.errors import InputError
 from mircourse.piano.decoding import decode, decode_frames
 from mircourse.piano.evaluation import evaluate, mean_metrics
@@ -177,6 +177,7 @@ def train_piano(
         size=size,
         data=f"the piano band, {len(train_items)} pieces of two minutes (seed {data_seed}); no recordings of music",
         command=f"mircourse train piano --size {size} {budget} --seed {seed}",
+        licences=instruments_heard(),
     )
     plan = TrainingPlan(
         steps=steps, minutes=minutes, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay,

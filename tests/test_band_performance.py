@@ -80,9 +80,7 @@ def test_a_performance_can_be_played(seed):
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(
-        st.tuples(
-            st.floats(0, 3), st.floats(0.012, 4), st.integers(59, 61), st.integers(8, 124)
-        ),
+        st.tuples(st.floats(0, 3), st.floats(0.012, 4), st.integers(59, 61), st.integers(8, 124)),
         max_size=30,
     )
 )

@@ -157,9 +157,7 @@ def test_notes_add_up(piano):
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
-        st.tuples(
-            st.floats(-1, 3), st.floats(0, 9), st.integers(21, 108), st.integers(1, 127)
-        ),
+        st.tuples(st.floats(-1, 3), st.floats(0, 9), st.integers(21, 108), st.integers(1, 127)),
         max_size=12,
     ),
     st.integers(1, 2 * RATE),
@@ -176,7 +174,9 @@ def test_every_key_of_the_computed_piano_has_its_pitch(piano):
     deviations = []
     for row in range(2, len(piano.waves), 25):  # every fifth key
         pitch = piano.pitches[row]
-        partial = int(np.ceil(150 / hertz(pitch)))  # a bass string's own frequency is weak and near its neighbours
+        partial = int(
+            np.ceil(150 / hertz(pitch))
+        )  # a bass string's own frequency is weak and near its neighbours
         expected = partial * hertz(pitch)
         cents = 1200 * np.log2(frequency_near(piano.waves[row], expected, cents=140) / expected)
         octaves = (pitch - 69) / 12
@@ -190,11 +190,15 @@ def test_every_key_of_the_computed_piano_has_its_pitch(piano):
 
 def test_a_seed_is_a_piano():
     first, again, other = (
-        procedural.draw_piano(np.random.default_rng(seed), sample_rate=8000, seconds=0.6) for seed in (3, 3, 4)
+        procedural.draw_piano(np.random.default_rng(seed), sample_rate=8000, seconds=0.6)
+        for seed in (3, 3, 4)
     )
     assert first.waves.tobytes() == again.waves.tobytes()
     assert first.levels.tobytes() == again.levels.tobytes()
-    assert (first.release_seconds, first.highest_damped_key) == (again.release_seconds, again.highest_damped_key)
+    assert (first.release_seconds, first.highest_damped_key) == (
+        again.release_seconds,
+        again.highest_damped_key,
+    )
     assert np.abs(first.waves - other.waves).max() > 0.1
     played = notes([0.1, 0.4, 60, 70], [0.1, 0.5, 64, 60])
     assert render(first, played, 8000).tobytes() == render(again, played, 8000).tobytes()

@@ -48,7 +48,8 @@ def test_a_folder_of_recorded_notes_becomes_a_bank(recorded):
     assert sorted(set(bank.pitches)) == [21, 54, 108]
     assert sorted(set(bank.velocities)) == pytest.approx([127 / 32, 3.5 * 127 / 16, 15.5 * 127 / 16])
     assert np.abs(bank.waves).max() == 32000
-    loudest = {(p, round(v)): np.abs(w).max() for p, v, w in zip(bank.pitches, bank.velocities, bank.waves, strict=True)}
+    rows = zip(bank.pitches, bank.velocities, bank.waves, strict=True)
+    loudest = {(pitch, round(velocity)): np.abs(wave).max() for pitch, velocity, wave in rows}
     assert loudest[54, 123] > 2 * loudest[54, 28] > 4 * loudest[54, 4]
 
 

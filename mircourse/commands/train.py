@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from mircourse.commands.output import prepare_folder
@@ -18,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", default="band", choices=("band",), help="what to learn from (default: band)"
     )
     parser.add_argument("--minutes", type=float, default=10.0, metavar="M", help="by the clock (default: 10)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to compute")
+    parser.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="where to compute"
+    )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="of weights, order and dropout (default: 0)"
     )
@@ -49,13 +52,18 @@ def execute(arguments: argparse.Namespace) -> int:
     if is_first_process:
         _refuse_overwriting(output, unfinished, arguments.resume)
         prepare_folder(unfinished)
-    result = system.train(
-        size=arguments.size,
-        minutes=arguments.minutes,
-        device=arguments.device,
-        seed=arguments.seed,
-        folder=unfinished,
-    )
+    try:
+        result = system.train(
+            size=arguments.size,
+            minutes=arguments.minutes,
+            device=arguments.device,
+            seed=arguments.seed,
+            folder=unfinished,
+        )
+    except InputError:
+        with suppress(OSError):  # a run that could not even start leaves nothing behind
+            unfinished.rmdir()
+        raise
     if is_first_process:
         import shutil
 

@@ -41,7 +41,7 @@ class Piano:
     """Notes of a piano: onset, offset, pitch, velocity."""
 
     name = "piano"
-    sizes = ("mini", "paper", "harmonic", "frames-mini")
+    sizes = ("mini", "paper", "harmonic", "frames-mini", "frames-harmonic")
     outputs = (".mid", ".notes.csv")
     headline = (
         "note_f1",

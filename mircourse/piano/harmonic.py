@@ -76,7 +76,52 @@ class SharedRecurrence(nn.Module):
         return states.reshape(batch, keys, frames, -1).transpose(1, 2)
 
 
-class HarmonicOnsetsAndFrames(nn.Module):
+class KeyboardNetwork(nn.Module):
+    """What the networks below share: from the spectrum to feature maps a key.
+
+    Parameters
+    ----------
+    channels : int
+        Feature maps a key.
+    windows, n_bins : int
+        Shape of the input, as `mircourse.audio.features.KeySpectrogram` gives it.
+    """
+
+    def __init__(self, channels: int, windows: int, n_bins: int):
+        super().__init__()
+        self.stack = HarmonicStack(n_bins)
+        inputs = windows * len(HARMONICS)
+        self.normalise = nn.BatchNorm2d(windows)
+        self.stem = nn.Sequential(
+            nn.Conv2d(inputs, channels, (3, 5), stride=(1, 3), padding=(1, 1), bias=False),
+            nn.BatchNorm2d(channels), nn.ReLU(),
+        )  # fmt: skip
+        self.position = nn.Parameter(torch.zeros(1, channels, 1, 88))
+        self.trunk = _block(channels)
+
+    def maps(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """(batch, windows, frames, bands) -> (batch, channels, frames, 88)."""
+        x = self.stem(self.stack(self.normalise(spectrum))) + self.position
+        return torch.relu(x + self.trunk(x))
+
+
+class HarmonicFrames(KeyboardNetwork):
+    """The network before the idea of onsets: frames only. Beside `HarmonicOnsetsAndFrames`, for comparison."""
+
+    def __init__(self, channels: int = 32, hidden: int = 32, windows: int = 2, n_bins: int = 296):
+        super().__init__(channels, windows, n_bins)
+        self.frame_block = _block(channels)
+        self.frame_recurrence = SharedRecurrence(channels, hidden)
+        self.frame_head = nn.Linear(2 * hidden, 1)
+
+    def forward(self, spectrum: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(batch, windows, frames, bands) -> {"frame": logits (batch, frames, 88)}."""
+        x = self.maps(spectrum)
+        state = self.frame_recurrence(torch.relu(x + self.frame_block(x)))
+        return {"frame": self.frame_head(state).squeeze(-1)}
+
+
+class HarmonicOnsetsAndFrames(KeyboardNetwork):
     """Onset, frame, offset and velocity of 88 keys, with weights shared along the keyboard.
 
     Beside the published heads a regression places each onset within its 32 ms row.
@@ -92,16 +137,7 @@ class HarmonicOnsetsAndFrames(nn.Module):
     """
 
     def __init__(self, channels: int = 32, hidden: int = 32, windows: int = 2, n_bins: int = 296):
-        super().__init__()
-        self.stack = HarmonicStack(n_bins)
-        inputs = windows * len(HARMONICS)
-        self.normalise = nn.BatchNorm2d(windows)
-        self.stem = nn.Sequential(
-            nn.Conv2d(inputs, channels, (3, 5), stride=(1, 3), padding=(1, 1), bias=False),
-            nn.BatchNorm2d(channels), nn.ReLU(),
-        )  # fmt: skip
-        self.position = nn.Parameter(torch.zeros(1, channels, 1, 88))
-        self.trunk = _block(channels)
+        super().__init__(channels, windows, n_bins)
         self.onset_block, self.frame_block = _block(channels), _block(channels)
         self.onset_recurrence = SharedRecurrence(channels, hidden)
         self.frame_recurrence = SharedRecurrence(channels + 2, hidden)
@@ -118,8 +154,7 @@ class HarmonicOnsetsAndFrames(nn.Module):
         `shift` says, where a note begins, how much later than the row's beginning the hammer falls. Each output
         is (batch, frames, 88).
         """
-        x = self.stem(self.stack(self.normalise(spectrum))) + self.position
-        x = torch.relu(x + self.trunk(x))
+        x = self.maps(spectrum)
         onset_map = torch.relu(x + self.onset_block(x))
         frame_map = torch.relu(x + self.frame_block(x))
         onset_state = self.onset_recurrence(onset_map)

@@ -45,6 +45,7 @@ class Recipe:
 
 RECIPES = {
     "harmonic": Recipe(4, 125, 3e-3, 1e-2, "bf16", False),
+    "frames-harmonic": Recipe(4, 125, 3e-3, 1e-2, "bf16", False),
     "mini": Recipe(4, 64, 1.5e-3, 1e-3, "no", True),
     "frames-mini": Recipe(4, 64, 1.5e-3, 1e-3, "no", True),
     "paper": Recipe(8, 640, 6e-4, 0.0, "bf16", True),
@@ -144,7 +145,7 @@ def train_piano(
 
     Parameters
     ----------
-    size : {"harmonic", "mini", "paper", "frames-mini"}
+    size : {"harmonic", "frames-harmonic", "mini", "frames-mini", "paper"}
     minutes, steps : float, int
         The budget: one of the two.
     data_seed : int

@@ -8,12 +8,19 @@ from torch import nn
 
 from mircourse.audio.features import KeySpectrogram, LogMel
 from mircourse.errors import InputError
-from mircourse.piano.harmonic import HarmonicOnsetsAndFrames
+from mircourse.piano.harmonic import HarmonicFrames, HarmonicOnsetsAndFrames
 from mircourse.piano.model import FrameCRNN, OnsetsAndFrames
 
 SAMPLE_RATE = 16000
 HOP_LENGTH = 512
-SIZES = ("harmonic", "mini", "paper", "frames-mini")
+NETWORKS = {
+    "harmonic": HarmonicOnsetsAndFrames,
+    "frames-harmonic": HarmonicFrames,
+    "mini": lambda: OnsetsAndFrames("mini"),
+    "frames-mini": lambda: FrameCRNN("mini"),
+    "paper": lambda: OnsetsAndFrames("paper"),
+}
+SIZES = tuple(NETWORKS)
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,9 @@ class Transcriber(nn.Module):
 
     Parameters
     ----------
-    size : {"harmonic", "mini", "paper", "frames-mini"}
-        `mini` and `paper` are Onsets and Frames on log-mel bands, `frames-mini` the frame-only network beside
-        `mini`; `harmonic` shares its weights along the keyboard and is what the course ships.
+    size : {"harmonic", "frames-harmonic", "mini", "frames-mini", "paper"}
+        `mini` and `paper` are Onsets and Frames on log-mel bands; `harmonic` shares its weights along the keyboard
+        and is what the course ships. `frames-...` is the frame-only network beside each, for comparison.
 
     Attributes
     ----------
@@ -63,15 +70,11 @@ class Transcriber(nn.Module):
             raise InputError(f"There is no piano model of size '{size}'; choose one of {', '.join(SIZES)}.")
         self.size = size
         self.card: dict[str, Any] = {}
-        if size == "harmonic":
-            spectrogram = KeySpectrogram(SAMPLE_RATE, HOP_LENGTH)
-            self.features: nn.Module = spectrogram
-            self.network: nn.Module = HarmonicOnsetsAndFrames(
-                windows=len(spectrogram.windows), n_bins=spectrogram.n_bins
-            )
+        if "harmonic" in size:
+            self.features: nn.Module = KeySpectrogram(SAMPLE_RATE, HOP_LENGTH)
         else:
             self.features = LogMel(SAMPLE_RATE, hop_length=HOP_LENGTH)
-            self.network = FrameCRNN("mini") if size == "frames-mini" else OnsetsAndFrames(size)
+        self.network: nn.Module = NETWORKS[size]()
 
     def forward(self, audio: torch.Tensor) -> dict[str, torch.Tensor]:
         """(batch, samples) -> logits, each (batch, samples // hop_length + 1, 88)."""

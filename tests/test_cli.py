@@ -1,24 +1,20 @@
-"""The command line: results that are whole, and for everything that can go wrong one sentence and a status."""
+"""`mircourse run`: results that are whole, and for everything that can go wrong one sentence and a status."""
 
 import errno
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
-import pretty_midi
 import pytest
-import soundfile
 
 from mircourse.cli import main
 from mircourse.commands import doctor
 from mircourse.commands.systems import SYSTEMS
-from mircourse.errors import InputError
+from tests.command_line import assert_whole, complaints, tone, write
 
 REAL = Path(__file__).parents[2] / "shared" / "real" / "piano"
 
@@ -42,15 +38,6 @@ def checkpoint(tmp_path_factory):
     return str(save_checkpoint(tmp_path_factory.mktemp("model") / "untrained.safetensors", model, card))
 
 
-def tone(seconds=1.0, sample_rate=16000):
-    return 0.4 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * sample_rate)) / sample_rate)
-
-
-def write(path, audio=None, sample_rate=16000, **options):
-    soundfile.write(path, tone(sample_rate=sample_rate) if audio is None else audio, sample_rate, **options)
-    return str(path)
-
-
 def command(*arguments, **options):
     return subprocess.run(
         [sys.executable, "-m", "mircourse.cli", *map(str, arguments)],
@@ -59,22 +46,6 @@ def command(*arguments, **options):
         timeout=300,
         **options,
     )
-
-
-def complaints(captured):
-    """Lines of stderr; every one must be a sentence of ours."""
-    lines = captured.err.splitlines()
-    assert all(line.startswith("mircourse: ") and line.endswith(".") for line in lines), captured.err
-    return lines
-
-
-def assert_whole(folder, stem):
-    """Both files of a transcription are there, are read back, and agree."""
-    midi = pretty_midi.PrettyMIDI(str(folder / f"{stem}.mid"))
-    rows = np.loadtxt(folder / f"{stem}.notes.csv", delimiter=",", ndmin=2).reshape(-1, 4)
-    notes = [note for instrument in midi.instruments for note in instrument.notes]
-    assert len(notes) == len(rows) > 0
-    assert sorted(note.pitch for note in notes) == sorted(rows[:, 2])
 
 
 # Starting
@@ -372,295 +343,6 @@ def test_an_absent_gpu_is_a_sentence(tmp_path, checkpoint, capsys):
         == 2
     )
     assert "no usable 'cuda'" in complaints(capsys.readouterr())[0]
-
-
-# evaluate
-
-NOTES = np.array([[0.5, 1.0, 60, 80], [1.0, 1.5, 64, 80], [1.5, 2.0, 67, 80]])
-
-
-@pytest.fixture
-def annotated(tmp_path, monkeypatch):
-    """A folder of two recordings, and a system that hears its notes exactly, but 0.1 s late in ``late_Am``."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for name in ("late_Am", "right_Cl"):
-        write(folder / f"{name}.wav", tone(3.0))
-        np.savetxt(folder / f"{name}.notes.csv", NOTES, delimiter=",", fmt=["%.4f", "%.4f", "%d", "%d"])
-
-    def transcribe(audio, model, progress):
-        if audio.suffix == ".ogg":
-            raise InputError(f"{audio} cannot be read.")
-        return NOTES + ([0.1, 0.1, 0, 0] if audio.stem == "late_Am" else 0)
-
-    monkeypatch.setattr(SYSTEMS["piano"], "load", lambda checkpoint, device: None)
-    monkeypatch.setattr(SYSTEMS["piano"], "transcribe", transcribe)
-    return folder
-
-
-def evaluate(folder, *arguments):
-    return main(["evaluate", "piano", "--data", f"folder:{folder}", *arguments])
-
-
-def test_evaluate_writes_the_documented_json(annotated, tmp_path, capsys):
-    assert evaluate(annotated, "--json", str(tmp_path / "new" / "scores.json")) == 0
-    scores = json.loads((tmp_path / "new" / "scores.json").read_text())
-    assert list(scores) == ["system", "data", "files", "metrics", "per_file"]
-    assert (scores["system"], scores["data"], scores["files"]) == ("piano", f"folder:{annotated}", 2)
-    expected = {
-        f"{kind}_{measure}"
-        for kind in ("note", "note_offset", "note_offset_velocity", "frame")
-        for measure in ("f1", "precision", "recall")
-    }
-    assert set(scores["metrics"]) == expected
-    assert list(scores["per_file"]) == ["late_Am", "right_Cl"]
-    assert set(scores["per_file"]["late_Am"]) == expected
-    assert scores["per_file"]["right_Cl"]["note_f1"] == 1 and scores["per_file"]["late_Am"]["note_f1"] == 0
-    assert scores["metrics"]["note_f1"] == 0.5
-    table = capsys.readouterr().out
-    assert "(recordings)" in table and "mean of 2" in table and "note_offset_velocity_f1" in table
-
-
-def test_lag_moves_the_reference_of_matching_files_only(annotated, tmp_path):
-    path = tmp_path / "scores.json"
-    assert evaluate(annotated, "--lag", "*Am=0.1", "--json", str(path)) == 0
-    assert json.loads(path.read_text())["metrics"]["note_f1"] == 1
-    assert evaluate(annotated, "--lag", "*=0.1", "--lag", "*Cl=-0.02", "--json", str(path)) == 0
-    assert json.loads(path.read_text())["metrics"]["note_f1"] == 1
-
-
-def test_evaluate_on_the_band_says_so(annotated, tmp_path, monkeypatch, capsys):
-    from mircourse.commands.systems import Example
-
-    splits = []
-
-    def band(split):
-        splits.append(split)
-        return [Example(name, annotated / f"{name}.wav", lambda: NOTES) for name in ("late_Am", "right_Cl")]
-
-    monkeypatch.setattr(SYSTEMS["piano"], "band", band)
-    path = tmp_path / "scores.json"
-    assert main(["evaluate", "piano", "--split", "unheard", "--only", "right*", "--json", str(path)]) == 0
-    scores = json.loads(path.read_text())
-    assert (splits, scores["data"], scores["files"]) == (["unheard"], "band:unheard", 1)
-    assert "(synthetic band)" in capsys.readouterr().out
-    assert main(["evaluate", "piano", "--only", "x"]) == 2
-    assert "late_Am" in complaints(capsys.readouterr())[0]
-
-
-def test_evaluate_the_baseline(annotated, tmp_path, monkeypatch):
-    monkeypatch.setattr(SYSTEMS["piano"], "baseline", lambda: lambda audio: NOTES[:2])
-    path = tmp_path / "scores.json"
-    assert evaluate(annotated, "--baseline", "--json", str(path)) == 0
-    assert json.loads(path.read_text())["metrics"]["note_recall"] == pytest.approx(2 / 3)
-
-
-def test_only_chooses_files(annotated, tmp_path, capsys):
-    path = tmp_path / "scores.json"
-    assert evaluate(annotated, "--only", "*_Cl", "--json", str(path)) == 0
-    assert list(json.loads(path.read_text())["per_file"]) == ["right_Cl"]
-    assert evaluate(annotated, "--only", "*_Zz") == 2
-    assert "*_Zz" in complaints(capsys.readouterr())[0]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--data", "folder:/absent"], "not there"),
-        (["--data", "maestro"], "folder:DIR"),
-        (["--lag", "*Zz=0.1"], "*Zz"),
-        (["--baseline", "--checkpoint", "mine"], "--baseline"),
-        (["--json", "/"], "a folder"),
-    ],
-)
-def test_evaluate_refuses_with_a_sentence(annotated, capsys, arguments, words):
-    assert main(["evaluate", "piano", "--data", f"folder:{annotated}", *arguments]) == 2
-    (line,) = complaints(capsys.readouterr())
-    assert words in line
-
-
-@pytest.mark.parametrize("lag", ["0.1", "*=soon", "=0.1", "*=nan"])
-def test_a_lag_of_another_form_is_wrong_usage(lag, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["evaluate", "piano", "--lag", lag])
-    assert stopped.value.code == 2 and "GLOB=SECONDS" in capsys.readouterr().err
-
-
-def test_evaluate_names_what_it_leaves_out(annotated, tmp_path, capsys):
-    write(annotated / "bare.wav")
-    write(annotated / "broken.ogg")
-    (annotated / "broken.notes.csv").write_text("0.5,1.0,60,80\n")
-    write(annotated / "wrong.wav")
-    (annotated / "wrong.notes.csv").write_text("0.5,0.4,60,80\n")
-    assert evaluate(annotated, "--json", str(tmp_path / "scores.json")) == 2
-    lines = complaints(capsys.readouterr())
-    assert "bare.wav" in lines[0] and "broken.ogg" in lines[1] and "wrong.notes.csv" in lines[2]
-    assert "2 of 4 files" in lines[3]
-    assert json.loads((tmp_path / "scores.json").read_text())["files"] == 2
-
-
-def test_a_json_file_that_is_there_survives_what_goes_wrong(annotated, tmp_path, capsys):
-    (tmp_path / "scores.json").write_text("precious")
-    for path in annotated.glob("*.csv"):
-        path.write_text("0.5,0.4,60,80\n")
-    assert evaluate(annotated, "--json", str(tmp_path / "scores.json")) == 2
-    assert (tmp_path / "scores.json").read_text() == "precious"
-
-
-# prepare and train: what the user can get wrong; the work itself is tested where it is done
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["prepare", "--hours", "0"],
-        ["prepare", "--hours", "nan"],
-        ["prepare", "--jobs", "0"],
-        ["prepare", "--seed", "-1"],
-        ["train", "piano", "--minutes", "0"],
-        ["train", "piano", "--seed", "-1"],
-        ["train", "piano", "--output", "model.pt"],
-        ["train", "piano", "--output", "absent.safetensors", "--resume"],
-    ],
-)
-def test_impossible_wishes_are_refused(arguments, capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 2
-    assert len(complaints(capsys.readouterr())) == 1
-    assert not list(tmp_path.iterdir())
-
-
-def test_train_leaves_a_checkpoint_and_goes_on_only_when_told(tmp_path, capsys, monkeypatch):
-    from types import SimpleNamespace
-
-    def train(*, size, minutes, device, seed, folder):
-        if not (folder / "state.pt").exists():
-            (folder / "state.pt").touch()
-            raise KeyboardInterrupt
-        (folder / "best.safetensors").write_text(f"{size} {minutes} {device} {seed}")
-        (folder / "best.json").touch()
-        card = {"scores": {"band, validation": {"note_f1": 0.5}}}
-        return SimpleNamespace(checkpoint=folder / "best.safetensors", steps=3, minutes=1.0, card=card)
-
-    monkeypatch.setattr(SYSTEMS["piano"], "train", train)
-    output = tmp_path / "my.safetensors"
-    arguments = [
-        "train",
-        "piano",
-        "--output",
-        str(output),
-        "--minutes",
-        "2",
-        "--device",
-        "cpu",
-        "--seed",
-        "5",
-    ]
-    assert main(arguments) == 130
-    assert main(arguments) == 2
-    assert "--resume" in complaints(capsys.readouterr())[-1]
-    assert main([*arguments, "--resume"]) == 0
-    assert "band, validation: note_f1 0.500" in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["my.json", "my.safetensors"]
-    assert output.read_text() == "mini 2.0 cpu 5"
-    assert main(arguments) == 2
-    assert "there already" in complaints(capsys.readouterr())[0]
-
-
-def test_training_without_a_band_leaves_nothing_behind(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("MIRCOURSE_HOME", str(tmp_path / "home"))
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    assert main(["train", "piano"]) == 2
-    assert "mircourse prepare" in complaints(capsys.readouterr())[0]
-    assert not list((tmp_path / "work").iterdir())
-
-
-# Six pieces of four seconds instead of the sixteen of two minutes that `mircourse prepare` renders at least.
-PREPARE = """
-import sys
-from mircourse.cli import main
-from mircourse.commands.systems import Piano
-from mircourse.datasets.piano import prepare
-
-if __name__ == "__main__":
-    def few(self, hours, jobs, seed):
-        seconds = prepare(splits={"train": 0.01}, jobs=jobs, seed=seed, piece_seconds=4.0)
-        return seconds, seconds["train"]
-
-    Piano.prepare = few
-    sys.exit(main(["prepare", "--jobs", "1"]))
-"""
-
-
-def test_a_prepare_that_is_killed_is_finished_by_the_next(tmp_path):
-    environment = {**os.environ, "MIRCOURSE_HOME": str(tmp_path)}
-    killed = subprocess.Popen([sys.executable, "-c", PREPARE], env=environment, start_new_session=True)
-    while not list(tmp_path.rglob("*.notes.csv")) and killed.poll() is None:
-        time.sleep(0.01)
-    os.killpg(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*.notes.csv")}
-    assert 1 <= len(before) < 6
-    assert all(path.with_name(path.name.replace(".notes.csv", ".wav")).exists() for path in before)
-
-    done = subprocess.run([sys.executable, "-c", PREPARE], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0 and "train 0.01 h" in done.stdout, done.stderr
-    assert len(list(tmp_path.rglob("*.notes.csv"))) == 6
-    assert all(path.read_bytes() == content for path, content in before.items())
-    assert len({soundfile.info(path).frames for path in tmp_path.rglob("*.wav")}) == 1
-
-
-def test_prepare_says_how_fast_it_was(monkeypatch, capsys):
-    answers = [({"train": 7200.0, "test": 360.0}, 7200.0), ({"train": 7200.0, "test": 360.0}, 0.0)]
-    monkeypatch.setattr(SYSTEMS["piano"], "prepare", lambda hours, jobs, seed: answers.pop(0))
-    assert main(["prepare"]) == 0
-    first = capsys.readouterr().out
-    assert "train 2.00 h, test 0.10 h; 2.00 h rendered" in first and "x real time" in first
-    assert main(["prepare", "piano"]) == 0
-    assert "was there already" in capsys.readouterr().out
-
-
-# doctor
-
-
-def test_doctor_reports(capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("MIRCOURSE_HOME", str(tmp_path / "home"))
-    status = main(["doctor"])
-    report = capsys.readouterr().out
-    assert status in (0, 1) and (status == 1) == ("\nmissing " in "\n" + report)
-    assert "Python 3." in report and "torch " in report and str(tmp_path / "home") in report
-
-
-def test_doctor_finds_a_missing_package(capsys, monkeypatch):
-    monkeypatch.setattr(doctor, "_requirement_lines", lambda: ["numpy>=99", "no-such-package", "numpy>=1"])
-    assert main(["doctor"]) == 1
-    report = capsys.readouterr().out
-    assert "missing  no-such-package is not installed" in report and "needed is >=99" in report
-    assert 'pip install "no-such-package"' in report and "cannot be used yet" in report
-
-
-def test_doctor_survives_what_it_examines(capsys, monkeypatch):
-    def broken():
-        raise RuntimeError("no such luck")
-        yield
-
-    monkeypatch.setattr(doctor, "_torch", broken)
-    assert main(["doctor"]) == 1
-    assert "RuntimeError: no such luck" in capsys.readouterr().out
-
-
-def test_doctor_with_a_cache_that_cannot_be_written(capsys, monkeypatch, tmp_path):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("MIRCOURSE_HOME", str(tmp_path / "file" / "home"))
-    assert main(["doctor"]) == 1
-    assert "MIRCOURSE_HOME" in capsys.readouterr().out
-
-
-def test_a_reader_that_leaves_early_is_no_error():
-    script = f'"{sys.executable}" -m mircourse.cli doctor | head -1'
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
-    assert done.stdout.count("\n") == 1 and done.stderr == ""
 
 
 # With the checkpoint that comes with the package

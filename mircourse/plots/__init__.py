@@ -1,1 +1,1 @@
-"""Figures and tables: of sounds, of notes, of what networks are asked and what they say; each readable without colour."""
+"""Figures and tables: of sounds and notes, of what networks are asked and what they say."""

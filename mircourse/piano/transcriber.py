@@ -56,8 +56,6 @@ class Transcriber(nn.Module):
         Samples and frames a second.
     reading : Reading
     card : dict
-        Where the weights come from; empty for a new model.
-    card : dict
         What a loaded checkpoint was trained on; empty before.
     """
 
@@ -69,6 +67,7 @@ class Transcriber(nn.Module):
         if size not in SIZES:
             raise InputError(f"There is no piano model of size '{size}'; choose one of {', '.join(SIZES)}.")
         self.size = size
+        self.reading = Reading()
         self.card: dict[str, Any] = {}
         if "harmonic" in size:
             self.features: nn.Module = KeySpectrogram(SAMPLE_RATE, HOP_LENGTH)

@@ -295,3 +295,10 @@ def test_validate_says_what_is_wrong():
         validate([["a", 1, 2, 3]], "mine")
     with pytest.raises(InputError, match="mine, note 2: the offset"):
         validate([[0, 1, 60, 64], [1, 1, 60, 64]], "mine")
+
+
+def test_a_file_of_one_word_is_no_header(tmp_path):
+    path = tmp_path / "a.notes.csv"
+    path.write_text("nonsense\n")
+    with pytest.raises(InputError, match="not a note"):
+        read_notes(path)

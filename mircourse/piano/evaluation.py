@@ -299,7 +299,7 @@ def _read_csv(path):
         try:
             note = [float(field) for field in fields]
         except ValueError:
-            if header_may_come and all(field[:1].isalpha() for field in fields):
+            if header_may_come and len(fields) == len(COLUMNS) and all(field[:1].isalpha() for field in fields):
                 header_may_come = False
                 continue
             raise InputError(

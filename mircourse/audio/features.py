@@ -97,7 +97,8 @@ class KeySpectrogram(nn.Module):
             spectrum = torch.stft(
                 audio, n_fft, self.hop_length, window=window, pad_mode="reflect", return_complex=True
             )
-            # Scaled by the window's sum: a sinusoid of amplitude 1 reads the same through every window.
+            # Scaled by the window's sum: a sinusoid of amplitude 1 reads about 1 through every window, as long as
+            # its band is no wider than an FFT bin (above 200 Hz a band of the long window averages several).
             magnitude = spectrum.abs().transpose(1, 2) * (2 / window.sum())
             layers.append((magnitude @ getattr(self, f"basis{i}") + 1e-5).log() + 5.0)
         return torch.stack(layers, dim=1)

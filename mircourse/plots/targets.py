@@ -76,7 +76,7 @@ def frame_weights(onset, frame, weights, *, key, title):
         for bar in axis.bar(rows[chosen] + 0.5, weights[chosen], width=0.86, linewidth=0.8):
             bar.set(**style)
     for row in rows[frame > 0]:
-        axis.annotate(f"{weights[row]:.3g}", (row + 0.5, weights[row] + 0.1), ha="center", fontsize=8)
+        axis.annotate(f"{weights[row]:.2g}", (row + 0.5, weights[row] + 0.1), ha="center", fontsize=7)
     axis.axhline(1, color=DARK, linewidth=0.8, linestyle=":")
     axis.set_xlim(0, len(weights))
     axis.set_ylim(0, max(weights.max(initial=1.0) * 1.15, 1.5))

@@ -77,14 +77,15 @@ def _overlapping(blocks: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, int
 
     Every block starts at a multiple of the hop, so that its frames are frames of the whole recording.
     """
-    block, margin = BLOCK_FRAMES * HOP_LENGTH, MARGIN_FRAMES * HOP_LENGTH
     held, before = np.zeros(0, dtype=np.float32), 0  # `before`: frames of left margin inside `held`
     for samples in blocks:
         held = np.concatenate([held, samples])
-        while len(held) >= before * HOP_LENGTH + block + 2 * margin:
-            end = before * HOP_LENGTH + block + margin
-            yield held[:end], before, BLOCK_FRAMES
-            held, before = held[before * HOP_LENGTH + block - margin :], MARGIN_FRAMES
+        # One margin more than a block needs, so that what is left at the end is never less than its left margin.
+        while len(held) >= (before + BLOCK_FRAMES + 2 * MARGIN_FRAMES) * HOP_LENGTH:
+            done = before + BLOCK_FRAMES
+            yield held[: (done + MARGIN_FRAMES) * HOP_LENGTH], before, BLOCK_FRAMES
+            before = min(done, MARGIN_FRAMES)
+            held = held[(done - before) * HOP_LENGTH :]
     frames = len(held) // HOP_LENGTH + 1 - before
     if len(held) < SHORTEST:
         held = np.pad(held, (0, SHORTEST - len(held)))

@@ -74,7 +74,7 @@ def test_shared_partials_are_marked_and_no_others():
         patches = two_tones(ratio).axes[0].patches
         return sum(bool(np.isfinite(patch.get_extents().x0)) for patch in patches)
 
-    assert marked(2.0) > marked(1.5) > marked(1.06) == 0
+    assert marked(2.0) > marked(1.5) > marked(1.03) == 0
 
 
 def test_a_table_says_the_same_in_html_and_in_text():

@@ -28,7 +28,7 @@ class Excerpt:
     seconds: float
 
 
-def piano_excerpts(split: str, count: int, *, seconds: float = 20.0, start: float = 10.0) -> list[Excerpt]:
+def piano_excerpts(split: str, count: int, *, seconds: float = 20.0, start: float = 0.0) -> list[Excerpt]:
     """Cut the same few seconds out of the first pieces of a split of the piano band.
 
     Parameters
@@ -37,7 +37,7 @@ def piano_excerpts(split: str, count: int, *, seconds: float = 20.0, start: floa
     count : int
         Pieces; they are rendered if they are not there yet.
     seconds, start : float
-        What to cut out of each piece, which lasts two minutes.
+        What to cut out of each piece, which lasts two minutes. At its beginning nothing rings on from before.
 
     Returns
     -------

@@ -19,7 +19,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.1
 	"$$name" -c '$(RECENT)' >/dev/null 2>&1 && echo "$$name" && break; done)
 
 .DELETE_ON_ERROR:
-.PHONY: environment help lab test lint notebooks lectures exercises checks-report
+.PHONY: environment help lab test lint notebooks lectures exercises bench checks-report
 
 environment: $(READY)
 
@@ -40,6 +40,7 @@ help:
 	@echo "make lint       ruff and pyright"
 	@echo "make notebooks  make lectures, make exercises"
 	@echo "make lectures   build and execute the lectures whose source has changed"
+	@echo "make bench      how fast the band is rendered on this machine"
 	@echo "make exercises  build solutions/ and release exercises/ from them"
 	@echo "make checks-report  wrong answers caught and named, right ones passed, mutants killed, per exercise"
 
@@ -65,3 +66,6 @@ exercises: $(READY)
 
 checks-report: $(READY)
 	"$(BIN)/python" -m mircourse.checks.report
+
+bench: $(READY)
+	"$(BIN)/python" benchmarks/prepare_piano.py

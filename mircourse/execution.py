@@ -4,6 +4,7 @@ nbclient mirrors `Output` widgets by answering the kernel's comm messages, and n
 for ever. Nothing that is executed here needs that mirror: every widget of the course has a static twin.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,10 @@ def execute(notebook: NotebookNode, *, folder: Path, seconds_per_cell: int = 300
         resources={"metadata": {"path": str(folder)}},
         on_cell_start=lambda cell, cell_index: running.append(cell),
     )
+    # Figures appear in the notebook whatever backend the caller's shell prefers.
+    environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     try:
-        runner.execute()
+        runner.execute(env=environment)
     except CellExecutionError as error:
         lines = ANSI_COLOUR.sub("", error.traceback).rstrip().splitlines()[-TRACEBACK_LINES:]
         headline = f"cell {running[-1].id!r} failed with {error.ename}: {error.evalue}"

@@ -15,8 +15,16 @@ from mircourse.band import procedural
 from mircourse.datasets import piano
 from mircourse.errors import InputError
 from mircourse.piano import transcribe as module
+from mircourse.piano.decoding import decode
 from mircourse.piano.evaluation import evaluate, read_notes
-from mircourse.piano.transcribe import load_checkpoint, probabilities, read_heads, transcribe
+from mircourse.piano.transcribe import (
+    BLOCK_FRAMES,
+    MARGIN_FRAMES,
+    load_checkpoint,
+    probabilities,
+    read_heads,
+    transcribe,
+)
 from mircourse.piano.transcriber import HOP_LENGTH, Transcriber
 from mircourse.training.cards import CardFields, make_card
 from mircourse.training.checkpoints import packaged_checkpoints, save_checkpoint
@@ -95,16 +103,18 @@ def test_blocks_say_what_the_whole_recording_says(model, small_blocks, n_samples
     for head in whole:
         assert pieces[head].shape == whole[head].shape == (n_samples // HOP_LENGTH + 1, 88)
         assert pieces[head].dtype == np.float32
-        np.testing.assert_allclose(pieces[head], whole[head], atol=2e-3)
+        np.testing.assert_allclose(pieces[head], whole[head], atol=1e-5)
 
 
-@pytest.mark.parametrize("frames", [512, 512 + 64, 512 + 2 * 64, 2 * 512 + 64 + 5])
+@pytest.mark.parametrize(
+    "frames", [BLOCK_FRAMES, BLOCK_FRAMES + MARGIN_FRAMES, BLOCK_FRAMES + 2 * MARGIN_FRAMES, 2 * BLOCK_FRAMES + 69]
+)
 def test_blocks_of_the_usual_size(model, frames):
     audio = noise(frames * HOP_LENGTH)
     whole, pieces = at_once(audio, model), joined(probabilities(cut(audio, 160_000), model))
     for head in whole:
         assert pieces[head].shape == (frames + 1, 88)
-        np.testing.assert_allclose(pieces[head], whole[head], atol=2e-3)
+        np.testing.assert_allclose(pieces[head], whole[head], atol=1e-5)
 
 
 def test_how_the_samples_arrive_changes_nothing(model, small_blocks):
@@ -330,8 +340,11 @@ def test_the_shipped_checkpoint_hears_the_band(played, tmp_path):
 def test_the_shipped_checkpoint_hears_no_seams(played):
     path, _ = played
     model = load_checkpoint("default", device="cpu")
-    audio = np.tile(soundfile.read(path, dtype="float32")[0], 2)
+    audio = np.tile(soundfile.read(path, dtype="float32")[0], 5)  # two seams
     whole, pieces = at_once(audio, model), joined(probabilities(cut(audio, 160_000), model))
     for head in ("onset", "frame"):
-        assert np.abs(whole[head] - pieces[head]).max() < 0.02
+        # A trained network remembers a held note for longer than a block's margin, but hardly decides otherwise.
+        assert np.abs(whole[head] - pieces[head]).mean() < 1e-3
+    notes = [decode(h["onset"], h["frame"], h["velocity"], h["shift"]) for h in (whole, pieces)]
+    assert evaluate(*notes)["note_f1"] > 0.98
     assert model.card["system"] == "piano" and model.card["size"] == "harmonic"

@@ -15,8 +15,8 @@ from mircourse.errors import InputError
 from mircourse.piano.decoding import NoteDecoder
 from mircourse.piano.transcriber import HOP_LENGTH, SAMPLE_RATE, Reading, Transcriber
 
-BLOCK_FRAMES = 512  # 16.4 s kept of every block
-MARGIN_FRAMES = 64  # 2 s heard on either side of it
+BLOCK_FRAMES = 1024  # 32.8 s kept of every block
+MARGIN_FRAMES = 128  # 4.1 s heard on either side of it
 SHORTEST = 4096  # samples; the longest analysis window needs as many
 
 

@@ -103,7 +103,7 @@ def validator(
     excerpts = []
     for item in chosen:
         notes = item.notes()
-        notes = notes[notes[:, 0] < seconds - 0.1]
+        notes = notes[notes[:, 0] < seconds - 0.1]  # the last are hardly heard
         notes[:, 1] = np.minimum(notes[:, 1], seconds)  # what the excerpt does not hold nobody can hear
         excerpts.append((item.audio(0.0, seconds), notes))
 
@@ -114,13 +114,16 @@ def validator(
             logits = model(torch.from_numpy(audio)[None].to(device))
             heads.append({name: value[0].cpu().numpy() for name, value in read_heads(logits).items()})
         references = [notes for _, notes in excerpts]
-        if "onset" in heads[0]:
-            found = [decode(h["onset"], h["frame"], h.get("velocity"), h.get("shift")) for h in heads]
+
+        def score(found: list[np.ndarray]) -> dict[str, float]:
+            found = [notes[notes[:, 0] < seconds - 0.05] for notes in found]
             return mean_metrics([evaluate(r, e) for r, e in zip(references, found, strict=True)])
+
+        if "onset" in heads[0]:
+            return score([decode(h["onset"], h["frame"], h.get("velocity"), h.get("shift")) for h in heads])
         best: dict[str, float] = {"note_f1": -1.0}
         for threshold in np.arange(0.15, 0.9, 0.05):
-            found = [decode_frames(h["frame"], threshold=float(threshold)) for h in heads]
-            scores = mean_metrics([evaluate(r, e) for r, e in zip(references, found, strict=True)])
+            scores = score([decode_frames(h["frame"], threshold=float(threshold)) for h in heads])
             if scores["note_f1"] > best["note_f1"]:
                 best = {**scores, "frame_threshold": float(threshold)}
         return best

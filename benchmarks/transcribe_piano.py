@@ -34,12 +34,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path, seconds = arguments.recording, soundfile.info(arguments.recording).duration
         if arguments.minutes:
-            path = Path(folder) / "long.flac"
-            rate = soundfile.info(arguments.recording).samplerate
+            path, rate = Path(folder) / "long.wav", soundfile.info(arguments.recording).samplerate
+            sound = soundfile.read(arguments.recording, dtype="float32", always_2d=True)[0].mean(axis=1)
+            times = int(np.ceil(arguments.minutes * 60 / seconds))
             with soundfile.SoundFile(path, "w", rate, 1) as long:
-                while long.tell() < arguments.minutes * 60 * rate:
-                    long.write(soundfile.read(arguments.recording, dtype="float32", always_2d=True)[0].mean(axis=1))
-                seconds = long.tell() / rate
+                for _ in range(times):
+                    long.write(sound)
+            seconds *= times
         started, busy = time.perf_counter(), time.process_time()
         notes = transcribe(path, model)
         took, busy = time.perf_counter() - started, time.process_time() - busy

@@ -107,7 +107,8 @@ def test_blocks_say_what_the_whole_recording_says(model, small_blocks, n_samples
 
 
 @pytest.mark.parametrize(
-    "frames", [BLOCK_FRAMES, BLOCK_FRAMES + MARGIN_FRAMES, BLOCK_FRAMES + 2 * MARGIN_FRAMES, 2 * BLOCK_FRAMES + 69]
+    "frames",
+    [BLOCK_FRAMES, BLOCK_FRAMES + MARGIN_FRAMES, BLOCK_FRAMES + 2 * MARGIN_FRAMES, 2 * BLOCK_FRAMES + 69],
 )
 def test_blocks_of_the_usual_size(model, frames):
     audio = noise(frames * HOP_LENGTH)
@@ -241,6 +242,40 @@ def test_a_checkpoint_comes_back_with_its_card(tmp_path):
     assert model.size == "mini" and model.card["system"] == "piano"
     assert not model.training
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+def with_settings(path, settings):
+    card = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**card, "settings": settings}))
+    return path
+
+
+def test_the_card_says_how_the_model_is_read(tmp_path):
+    torch.manual_seed(3)
+    model = Transcriber("mini").eval()
+    audio = noise(4 * RATE)
+    with torch.no_grad():
+        model.network.onset_blstm.logits.bias += 0.1 - model(torch.zeros(1, RATE))["onset"].mean()
+    path = saved(tmp_path / "x.safetensors", model, size="mini")
+    plain = transcribe(audio, load_checkpoint(path, device="cpu"))
+    assert len(plain) > 10
+    led = transcribe(
+        audio, load_checkpoint(with_settings(path, {"reading": {"onset_lead": 0.01}}), device="cpu")
+    )
+    order = [np.lexsort((notes[:, 0], notes[:, 2])) for notes in (plain, led)]
+    np.testing.assert_allclose(led[order[1], 0], np.maximum(plain[order[0], 0] - 0.01, 0), atol=1e-9)
+    assert (led[:, 1] > led[:, 0]).all()
+    silent = load_checkpoint(with_settings(path, {"reading": {"onset_threshold": 0.999}}), device="cpu")
+    assert len(transcribe(audio, silent)) == 0
+
+
+@pytest.mark.parametrize(
+    "settings", [{"reading": {"tempo": 1}}, {"reading": {"onset_lead": "early"}}, {"reading": 3}, []]
+)
+def test_a_card_that_reads_otherwise_is_refused(tmp_path, settings):
+    path = with_settings(saved(tmp_path / "x.safetensors", Transcriber("mini"), size="mini"), settings)
+    with pytest.raises(InputError, match="how the model is read"):
+        load_checkpoint(path, device="cpu")
 
 
 def test_a_checkpoint_that_does_not_fit_its_size_is_refused(tmp_path):

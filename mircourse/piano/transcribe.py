@@ -52,7 +52,14 @@ def load_checkpoint(name_or_path: str = "default", *, device: str = "auto") -> T
             f"{path} does not fit a piano model of size '{card['size']}'; choose another checkpoint or train again."
         ) from error
     model.card = card
-    model.reading = Reading(**card.get("settings", {}).get("reading", {}))
+    try:
+        said = card.get("settings", {}).get("reading", {})
+        model.reading = Reading(**{name: float(value) for name, value in said.items()})
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The card beside {path} says in a way that is not known here how the model is read ({error}); update "
+            "mircourse, or copy the checkpoint and its card again."
+        ) from error
     return model.to(_device(device)).eval()
 
 

@@ -241,7 +241,7 @@ assert np.allclose(H, baseline.factorise(V, W), rtol=1e-2, atol=1e-4)
 # The divergence fell in every one of the 50 steps, and the package's function finds the same $H$. Added up over the
 # three templates of each key it is almost a piano roll:
 
-# %% nmf-figure alt="Heat map of NMF activations with dashed reference notes: bright at onsets, fading before notes end, with ghosts an octave away"
+# %% nmf-figure alt="Heat map of NMF activations with dashed reference notes: bright at onsets, fading before notes end, with faint ghosts in the bass"
 strengths = np.stack([H[templates.pitches == pitch].sum(axis=0) for pitch in range(21, 109)], axis=1)
 piano.activations(
     strengths, reference=clip.notes, end=8.0,
@@ -380,9 +380,10 @@ e, notes = test[calm], by_frames[calm]
 piano.transcription_comparison(e.notes, notes, match(e.notes, notes), end=6.0)
 
 # %% [markdown]
-# Three kinds of mistake. Where the probability flickers, one note falls into pieces, and every piece counts as a wrong
-# onset. Where a key is struck again without a gap, two notes melt into one. And where the probability rises a moment
-# too early or too late, a note counts as wrong twice: once as missed, once as made up.
+# Four kinds of mistake. Partials of a bass note raise a ghost an octave above it. Where the probability flickers, one
+# note falls into pieces, and every piece counts as a wrong onset. Where a key is struck again without a gap, two notes
+# melt into one. And where the probability rises a moment too early or too late, a note counts as wrong twice: once as
+# missed, once as made up.
 #
 # ### The frame score does not see it
 #
